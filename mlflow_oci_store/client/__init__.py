@@ -1,0 +1,1 @@
+"""The signed call path to AI Data Platform: operations, retries, signatures, connections."""

@@ -1,0 +1,163 @@
+"""Keep-alive connections to one endpoint.
+
+``requests`` decides what a connection looks like (certificates, proxies from the environment and
+``no_proxy``, client certificates), once. Each request then goes straight to the urllib3 pool that
+``requests`` set up: what ``Session.request`` does on top (cookies, redirects, hooks, header
+merging) costs more than the network on a fast link, and none of it is wanted here. A redirect in
+particular is never followed: a signature must not travel to another host.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from urllib3 import HTTPConnectionPool
+
+# More threads than this work too; their connections are then not kept alive.
+_POOL_SIZE = 64
+
+_KEEP_ALIVE = (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+class Answer(NamedTuple):
+    """One HTTP answer, read to its end."""
+
+    status: int
+    headers: Mapping[str, str]  # case-insensitive
+    body: bytes
+
+
+class ConnectionFailed(Exception):
+    """No answer came: refused, reset, cut off, or no secure connection could be made."""
+
+
+class ConnectionTimedOut(ConnectionFailed):
+    """No answer came in time."""
+
+
+class ConnectionRefusedForGood(ConnectionFailed):
+    """No answer can come however often it is tried: a certificate that is not trusted."""
+
+
+@dataclass(frozen=True)
+class _Pool:
+    pid: int
+    urllib3: HTTPConnectionPool
+    target_prefix: str  # empty, or scheme and host when an HTTP proxy wants absolute targets
+    headers: Mapping[str, str]  # what a proxy wants to see
+
+
+class Connection:
+    """A pool of keep-alive connections, safe across threads and forks.
+
+    Args:
+        endpoint: ``scheme://host[:port]`` of the service.
+        verify: True for the usual authorities, False for none, or a path to a CA bundle.
+        client_cert: Path of a client certificate with its key, or None.
+    """
+
+    def __init__(self, endpoint: str, *, verify: bool | str, client_cert: str | None) -> None:
+        self.endpoint = endpoint
+        self.host = urlsplit(endpoint).netloc
+        self._verify = verify
+        self._client_cert = client_cert
+        self._pool: _Pool | None = None
+
+    def send(
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        timeout: float,
+    ) -> Answer:
+        """Send one request and read its answer; nothing is repeated here.
+
+        Args:
+            method: ``GET`` or ``POST``.
+            target: Path and query, encoded.
+            headers: All headers, ``host`` included.
+            body: The body, or None.
+            timeout: Seconds for connecting, and again for each wait on the answer.
+
+        Returns:
+            The answer, whatever its status; a redirect is an answer too.
+
+        Raises:
+            ConnectionTimedOut: The time was up.
+            ConnectionRefusedForGood: The server's certificate is not trusted.
+            ConnectionFailed: Anything else that kept an answer from arriving whole.
+        """
+        from urllib3 import exceptions as urllib3_errors
+
+        pool = self._pool
+        if pool is None or pool.pid != os.getpid():
+            # A forked child must not write on its parent's sockets. Two threads that come here at
+            # once make two pools, and one of them is dropped unused.
+            pool = self._pool = self._new_pool()
+        try:
+            response = pool.urllib3.urlopen(
+                method,
+                pool.target_prefix + target,
+                body=body,
+                headers={**pool.headers, **headers} if pool.headers else headers,
+                retries=False,
+                redirect=False,
+                assert_same_host=False,
+                timeout=timeout,
+            )
+        except urllib3_errors.TimeoutError as error:
+            raise ConnectionTimedOut(_reason(error)) from error
+        except urllib3_errors.SSLError as error:
+            raise ConnectionRefusedForGood(_reason(error)) from error
+        except (urllib3_errors.HTTPError, OSError) as error:
+            raise ConnectionFailed(_reason(error)) from error
+        return Answer(response.status, response.headers, response.data)
+
+    def _new_pool(self) -> _Pool:
+        import requests
+        from requests.adapters import HTTPAdapter
+        from requests.utils import select_proxy
+        from urllib3.connection import HTTPConnection
+
+        adapter = HTTPAdapter(max_retries=0)
+        # Training can be silent for longer than a NAT gateway remembers an idle connection.
+        adapter.init_poolmanager(
+            1, _POOL_SIZE, socket_options=[*HTTPConnection.default_socket_options, _KEEP_ALIVE]
+        )
+        url = f"{self.endpoint}/"
+        environment = requests.Session().merge_environment_settings(
+            url, {}, False, self._verify, self._client_cert
+        )
+        request = requests.Request("GET", url).prepare()
+        pool: Any = adapter.get_connection_with_tls_context(
+            request, environment["verify"], environment["proxies"], environment["cert"]
+        )
+        adapter.cert_verify(pool, url, environment["verify"], environment["cert"])
+        proxies = environment["proxies"]
+        absolute = adapter.request_url(request, proxies) != request.path_url
+        proxy = select_proxy(url, proxies)
+        return _Pool(
+            pid=os.getpid(),
+            urllib3=pool,
+            target_prefix=self.endpoint if absolute else "",
+            headers=adapter.proxy_headers(proxy) if absolute and proxy else {},
+        )
+
+
+def _reason(error: Exception) -> str:
+    """The last cause, without the object addresses that urllib3 puts in front of it."""
+    cause: BaseException = error
+    while (inner := cause.__cause__ or getattr(cause, "reason", None)) and isinstance(
+        inner, BaseException
+    ):
+        cause = inner
+    text = str(cause).rpartition(">: ")[2] or str(cause)
+    return text or type(cause).__name__

@@ -1,0 +1,399 @@
+"""The one way to the service: operation and payload in, parsed answer out.
+
+    call ──> encode ──> try ──> sign ──> send ──> judge ──> parse
+                         ^                          │
+                         └── pause, refresh ────────┘
+
+``call`` makes everything that holds for the whole logical change once (target, body, body hash,
+retry token); ``_try_until_answered`` repeats what must be new on every try (request id, date,
+signature) and decides what an answer means. Nothing else in the package talks to the service.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import time
+from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote, urlencode
+
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import (
+    BAD_REQUEST,
+    DEADLINE_EXCEEDED,
+    INTERNAL_ERROR,
+    INVALID_PARAMETER_VALUE,
+    TEMPORARILY_UNAVAILABLE,
+)
+from mlflow.version import VERSION as MLFLOW_VERSION
+
+from mlflow_oci_store import __version__
+from mlflow_oci_store.client.auth import Authenticator
+from mlflow_oci_store.client.connection import (
+    Answer,
+    Connection,
+    ConnectionFailed,
+    ConnectionRefusedForGood,
+    ConnectionTimedOut,
+)
+from mlflow_oci_store.client.operations import OPERATIONS, Effect, Operation, Scope
+from mlflow_oci_store.client.retry import RetryPolicy, is_transient, retry_after_seconds
+from mlflow_oci_store.client.retry_token import new_request_id, new_retry_token
+from mlflow_oci_store.client.signature import body_headers, sign_get, sign_post
+from mlflow_oci_store.errors import (
+    INVALIDATED_RETRY_TOKEN,
+    OciDataPlatformException,
+    RetryTokenInvalidated,
+    error_code_of,
+    hint_for,
+)
+from mlflow_oci_store.settings import Settings, default_endpoint
+
+if TYPE_CHECKING:
+    from mlflow_oci_store.client.auth import Credentials
+
+T = TypeVar("T")
+Json = dict[str, Any]
+Payload = Mapping[str, Any]
+
+_logger = logging.getLogger(__name__)
+
+# OCI refuses a signature whose date is further off than this.
+_MAX_CLOCK_SKEW_SECONDS = 300.0
+# How much of an unreadable answer an error quotes.
+_QUOTED_CHARACTERS = 200
+# A pause from here on is worth a line to somebody who watches the training.
+_NOTEWORTHY_PAUSE_SECONDS = 1.0
+
+_USER_AGENT = (
+    f"mlflow-oci-store/{__version__} mlflow/{MLFLOW_VERSION} python/{platform.python_version()}"
+)
+
+
+class DataPlatformClient:
+    """Signed, retried calls to one workspace of one AI Data Platform.
+
+    Safe to share between threads, to pickle, and to use on both sides of a fork: no lock is held
+    while a call is on its way, and connections are made anew in a child.
+
+    Args:
+        settings: Where the service is and how to talk to it.
+        retry_policy: Replaces what the settings say; for callers with pauses of their own.
+    """
+
+    def __init__(self, settings: Settings, retry_policy: RetryPolicy | None = None) -> None:
+        self.settings = settings
+        self.authenticator = Authenticator(settings)
+        self._retry_policy = retry_policy or RetryPolicy(
+            max_retries=settings.max_retries,
+            backoff_factor=settings.backoff_factor,
+            backoff_jitter=settings.backoff_jitter,
+            deadline=settings.deadline,
+        )
+        platform_path = (
+            f"/{settings.api_version}/aiDataPlatforms/{quote(settings.platform_id, safe='')}"
+        )
+        workspace_path = f"{platform_path}/workspaces/{quote(settings.workspace_key, safe='')}"
+        self._prefixes = {
+            Scope.PLATFORM: f"{platform_path}/mlops/api/2.0/mlflow/",
+            Scope.WORKSPACE: f"{workspace_path}/mlops/api/2.0/mlflow/",
+        }
+        self._connection: Connection | None = None
+        self._headers = {"accept": "application/json", "user-agent": _USER_AGENT}
+        if settings.user_principal:
+            self._headers["dh-user-principal"] = settings.user_principal
+
+    def __reduce__(self) -> tuple[type[DataPlatformClient], tuple[Settings, RetryPolicy]]:
+        return type(self), (self.settings, self._retry_policy)
+
+    def call(
+        self,
+        operation: str,
+        payload: Payload | bytes,
+        parse: Callable[[Json], T],
+    ) -> T:
+        """Call one operation of the service.
+
+        Args:
+            operation: Its name in the table of ``client/operations.py``.
+            payload: The fields of the query (GET) or of the JSON body (POST); a field that is None
+                is left out. Path parameters are taken from here too. Bytes are an encoded body.
+            parse: Makes the result out of the answer's JSON object.
+
+        Returns:
+            What ``parse`` returned.
+
+        Raises:
+            RetryTokenInvalidated: A creation took effect, but its answer is lost.
+            OciDataPlatformException: Every other failure, after the retries that made sense.
+            MlflowException: The credentials cannot be used.
+        """
+        row = OPERATIONS[operation]
+        target, body = self._encode(row, payload)
+        headers = dict(self._headers)
+        if row.retry_token:
+            headers["opc-retry-token"] = new_retry_token()
+        answer = self._try_until_answered(row, target, headers, body)
+        return _parsed(row, answer, parse)
+
+    def _encode(self, row: Operation, payload: Payload | bytes) -> tuple[str, bytes | None]:
+        path = row.path
+        if isinstance(payload, bytes):
+            return self._prefixes[row.scope] + path, payload
+        fields = {name: value for name, value in payload.items() if value is not None}
+        if "{" in path:
+            in_path = {name: value for name, value in fields.items() if f"{{{name}}}" in path}
+            path = path.format_map({name: quote(value, safe="") for name, value in in_path.items()})
+            fields = {name: value for name, value in fields.items() if name not in in_path}
+        target = self._prefixes[row.scope] + path
+        if row.method == "GET":
+            query = urlencode(
+                {
+                    name: str(value).lower() if isinstance(value, bool) else value
+                    for name, value in fields.items()
+                },
+                doseq=True,
+                quote_via=quote,
+            )
+            return (f"{target}?{query}" if query else target), None
+        return target, encode_json(row.name, fields)
+
+    def _try_until_answered(
+        self, row: Operation, target: str, headers: dict[str, str], body: bytes | None
+    ) -> Answer:
+        policy = self._retry_policy
+        connection = self._connection or self._connect()
+        hashed = None if body is None else body_headers(body)
+        give_up_at = policy.clock() + policy.deadline
+        timeout = min(self.settings.timeout, policy.deadline)
+        retries = 0
+        may_refresh = True
+        while True:
+            request_id = new_request_id()
+            failure: OciDataPlatformException
+            retry_after = None
+            credentials = self.authenticator.credentials()
+            try:
+                answer = connection.send(
+                    row.method,
+                    target,
+                    {
+                        **headers,
+                        "opc-request-id": request_id,
+                        **_signed(credentials, connection.host, target, hashed),
+                    },
+                    body,
+                    timeout,
+                )
+            except ConnectionFailed as error:
+                failure = self._unreachable(row, connection, error, request_id, retries)
+                worth_a_retry = not isinstance(error, ConnectionRefusedForGood)
+                cause: BaseException | None = error
+            else:
+                if answer.status in (200, 201, 202, 204):
+                    return answer
+                failure, oci_code = self._refused(row, answer, request_id, retries)
+                cause = None
+                if oci_code == INVALIDATED_RETRY_TOKEN and retries:
+                    return self._applied_before(row, failure)
+                if answer.status == 401 and may_refresh:
+                    may_refresh = False
+                    if self.authenticator.refresh():
+                        continue
+                worth_a_retry = is_transient(answer.status, oci_code)
+                if worth_a_retry:
+                    retry_after = retry_after_seconds(
+                        answer.headers.get("retry-after"), time.time()
+                    )
+            if not worth_a_retry or retries >= policy.max_retries:
+                raise failure from cause
+            pause = policy.pause_before(retries, retry_after)
+            remaining = give_up_at - policy.clock() - pause
+            if remaining <= 0:
+                raise failure from cause
+            retries += 1
+            _logger.log(
+                logging.WARNING if pause >= _NOTEWORTHY_PAUSE_SECONDS else logging.DEBUG,
+                "%s Trying again in %.1f s (retry %d of %d).",
+                failure.message,
+                pause,
+                retries,
+                policy.max_retries,
+            )
+            policy.sleep(pause)
+            timeout = min(self.settings.timeout, remaining)
+
+    def _connect(self) -> Connection:
+        settings = self.settings
+        region = settings.region or self.authenticator.region
+        endpoint = settings.endpoint or (default_endpoint(region) if region else None)
+        if endpoint is None:
+            raise MlflowException(
+                "The region of the AI Data Platform is not known: neither its OCID nor the profile "
+                "names one. Add `?region=<region>` to the tracking URI or set "
+                "MLFLOW_OCI_DP_REGION, e.g. to us-ashburn-1.",
+                INVALID_PARAMETER_VALUE,
+            )
+        self._connection = Connection(
+            endpoint, verify=settings.verify, client_cert=settings.client_cert
+        )
+        return self._connection
+
+    def _unreachable(
+        self,
+        row: Operation,
+        connection: Connection,
+        error: ConnectionFailed,
+        request_id: str,
+        retries: int,
+    ) -> OciDataPlatformException:
+        if isinstance(error, ConnectionTimedOut):
+            code = DEADLINE_EXCEEDED
+            hint = "Set MLFLOW_HTTP_REQUEST_TIMEOUT (seconds) higher if the network is slow."
+        elif isinstance(error, ConnectionRefusedForGood):
+            code = BAD_REQUEST
+            hint = (
+                "If the certificate is your company's own, name its CA bundle in "
+                "MLFLOW_TRACKING_SERVER_CERT_PATH."
+            )
+        else:
+            code = TEMPORARILY_UNAVAILABLE
+            hint = "Check the endpoint, the network and the proxy settings."
+        return OciDataPlatformException(
+            f"{row.name}: no answer from {connection.endpoint}: {error}. {hint} "
+            f"({_facts(request_id, retries)})",
+            code,
+            operation=row.name,
+            request_id=request_id,
+            retries=retries,
+        )
+
+    def _refused(
+        self, row: Operation, answer: Answer, request_id: str, retries: int
+    ) -> tuple[OciDataPlatformException, str | None]:
+        request_id = answer.headers.get("opc-request-id") or request_id
+        oci_code, message = _oci_error(answer)
+        parts = [
+            f"{row.name}: {answer.status}{f' {oci_code}' if oci_code else ''}: {message}",
+            hint_for(oci_code),
+        ]
+        if answer.status == 401:
+            parts.append(f"Signed as {self.authenticator.description}.")
+            parts.append(_clock_hint(answer.headers.get("date")))
+        elif 300 <= answer.status < 400:
+            parts.append(
+                f"The endpoint redirects to {answer.headers.get('location')!r}, which is not "
+                "followed with a signature: set `endpoint` to the service itself."
+            )
+        parts.append(f"({_facts(request_id, retries)})")
+        failure = OciDataPlatformException(
+            " ".join(part for part in parts if part),
+            error_code_of(answer.status, oci_code),
+            operation=row.name,
+            status=answer.status,
+            oci_code=oci_code,
+            request_id=request_id,
+            retries=retries,
+        )
+        return failure, oci_code
+
+    def _applied_before(self, row: Operation, failure: OciDataPlatformException) -> Answer:
+        """A retry met its own token as used: an earlier try took effect and its answer is lost."""
+        if row.effect is Effect.WRITE:
+            return Answer(200, {}, b"{}")
+        raise RetryTokenInvalidated(
+            f"{row.name} took effect, but the connection failed before its answer arrived and the "
+            f"service does not repeat it. ({_facts(failure.request_id or '', failure.retries)})",
+            INTERNAL_ERROR,
+            operation=row.name,
+            status=failure.status,
+            oci_code=failure.oci_code,
+            request_id=failure.request_id,
+            retries=failure.retries,
+        )
+
+
+def encode_json(operation: str, value: Any) -> bytes:
+    """Encode a request body: compact JSON in UTF-8.
+
+    Args:
+        operation: The operation it is for; an error names it.
+        value: What to encode. Floats must be finite (``wire.number`` encodes the others).
+
+    Raises:
+        MlflowException: INVALID_PARAMETER_VALUE, when a value has no JSON form.
+    """
+    try:
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return text.encode("utf-8")
+    except (TypeError, ValueError) as error:
+        # UnicodeEncodeError, from a lone surrogate, is a ValueError.
+        raise MlflowException(
+            f"{operation}: the request cannot be written as JSON: {error}.", INVALID_PARAMETER_VALUE
+        ) from error
+
+
+def _signed(
+    credentials: Credentials, host: str, target: str, hashed: dict[str, str] | None
+) -> dict[str, str]:
+    if hashed is None:
+        signed = sign_get(credentials.key_id, credentials.private_key, host, target)
+    else:
+        signed = sign_post(credentials.key_id, credentials.private_key, host, target, hashed)
+    return {**signed, **credentials.headers} if credentials.headers else signed
+
+
+def _parsed(row: Operation, answer: Answer, parse: Callable[[Json], T]) -> T:
+    body = answer.body
+    try:
+        content = json.loads(body) if body else {}
+        if not isinstance(content, dict):
+            raise TypeError(f"a JSON {type(content).__name__} where an object was expected")
+        return parse(content)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        request_id = answer.headers.get("opc-request-id")
+        raise OciDataPlatformException(
+            f"{row.name}: the service's answer cannot be read ({type(error).__name__}: {error}). "
+            f"It begins: {_quoted(body)} ({_facts(request_id or '', 0)})",
+            INTERNAL_ERROR,
+            operation=row.name,
+            status=answer.status,
+            request_id=request_id,
+        ) from error
+
+
+def _oci_error(answer: Answer) -> tuple[str | None, str]:
+    try:
+        content = json.loads(answer.body)
+        return str(content["code"]), str(content["message"]).rstrip(".") + "."
+    except (KeyError, TypeError, ValueError):
+        quoted = _quoted(answer.body) if answer.body else "no explanation"
+        return None, f"not an answer of OCI ({quoted})."
+
+
+def _quoted(body: bytes) -> str:
+    text = body[: 4 * _QUOTED_CHARACTERS].decode("utf-8", "replace")
+    return repr(text[:_QUOTED_CHARACTERS])
+
+
+def _clock_hint(date: str | None) -> str:
+    if date is None:
+        return ""
+    try:
+        skew = time.time() - parsedate_to_datetime(date).timestamp()
+    except (TypeError, ValueError):
+        return ""
+    if abs(skew) <= _MAX_CLOCK_SKEW_SECONDS:
+        return ""
+    return (
+        f"This machine's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the "
+        "service's, and OCI refuses signatures more than 300 s off: the clock is the likely cause."
+    )
+
+
+def _facts(request_id: str, retries: int) -> str:
+    repeated = f", after {retries} {'retry' if retries == 1 else 'retries'}" if retries else ""
+    return f"opc-request-id: {request_id}{repeated}"

@@ -1,0 +1,296 @@
+"""MLflow entities to the service's JSON, and back.
+
+What goes out is checked with MLflow's own validation first, so that bad input is refused with
+MLflow's own message before anything is sent. Metrics, params and tags are encoded one by one as
+JSON text: a batch is then cut to size without encoding anything twice.
+
+What comes in is made into entities straight from the parsed JSON. A missing required field raises
+KeyError, a field of the wrong type TypeError or ValueError; the client turns each into an error
+that quotes the answer.
+
+Sources: the schemas of the REST API (version 20260430), MLflow's ``mlflow.utils.validation``, and
+the protobuf JSON mapping, which writes NaN and the infinities as strings.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    Experiment,
+    ExperimentTag,
+    InputTag,
+    LoggedModelInput,
+    LoggedModelOutput,
+    Metric,
+    Param,
+    Run,
+    RunData,
+    RunInfo,
+    RunInputs,
+    RunOutputs,
+    RunTag,
+    ViewType,
+)
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.utils.validation import _validate_metric, _validate_param, _validate_tag
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Json = dict[str, Any]
+
+_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+_VIEW_TYPES = {
+    ViewType.ACTIVE_ONLY: "ACTIVE_ONLY",
+    ViewType.DELETED_ONLY: "DELETED_ONLY",
+    ViewType.ALL: "ALL",
+}
+
+_encode_text = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def text(value: str) -> str:
+    """Encode a string as JSON text, letters beyond ASCII as they are.
+
+    Raises:
+        MlflowException: INVALID_PARAMETER_VALUE for a lone surrogate, which UTF-8 cannot hold.
+    """
+    encoded = _encode_text(value)
+    if not encoded.isascii():
+        try:
+            encoded.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise MlflowException(
+                f"{value[:80]!r} cannot be sent: it holds half of a character (a lone UTF-16 "
+                "surrogate), which UTF-8 cannot write.",
+                INVALID_PARAMETER_VALUE,
+            ) from error
+    return encoded
+
+
+# --- to the service ------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=4096)
+def _metric_key(key: str) -> str:
+    """A metric's name as JSON text, checked once: a training loop sends the same few names."""
+    _validate_metric(key, 0.0, 0, 0)
+    return text(key)
+
+
+def metric_text(metric: Metric, path: str = "") -> str:
+    """Encode a metric as the JSON object ExperimentRunMetric.
+
+    Args:
+        metric: Key up to 250 characters, value any number, timestamp in milliseconds since the
+            epoch and step as 64-bit integers.
+        path: Where it stands in a batch, for error messages, e.g. ``metrics[3]``.
+
+    Raises:
+        MlflowException: INVALID_PARAMETER_VALUE, with MLflow's own words.
+    """
+    key, value, timestamp, step = metric.key, metric.value, metric.timestamp, metric.step
+    if not (
+        type(key) is str
+        and type(value) is float
+        and type(timestamp) is int
+        and type(step) is int
+        and 0 <= timestamp <= _INT64_MAX
+        and _INT64_MIN <= step <= _INT64_MAX
+    ):
+        _validate_metric(key, value, timestamp, step, path)
+        value = _finite_or_special(value, path)
+        timestamp = _int64(timestamp, f"{path}.timestamp".lstrip("."))
+        step = _int64(step, f"{path}.step".lstrip("."))
+    number = repr(value) if math.isfinite(value) else f'"{_special(value)}"'
+    return f'{{"key":{_metric_key(key)},"value":{number},"timestamp":{timestamp},"step":{step}}}'
+
+
+def param_text(param: Param, path: str = "") -> str:
+    """Encode a param as the JSON object ExperimentRunParam.
+
+    Args:
+        param: Key up to 250 characters, value up to 6000; MLflow truncates longer values unless
+            ``MLFLOW_TRUNCATE_LONG_VALUES`` is false.
+        path: Where it stands in a batch, for error messages.
+
+    Raises:
+        MlflowException: INVALID_PARAMETER_VALUE, with MLflow's own words.
+    """
+    return _pair_text(_validate_param(param.key, param.value, path))
+
+
+def tag_text(tag: RunTag, path: str = "") -> str:
+    """Encode a run's tag as the JSON object ExperimentRunTag.
+
+    Args:
+        tag: Key up to 250 characters, value up to 8000, truncated as a param's.
+        path: Where it stands in a batch, for error messages.
+
+    Raises:
+        MlflowException: INVALID_PARAMETER_VALUE, with MLflow's own words.
+    """
+    return _pair_text(_validate_tag(tag.key, tag.value, path))
+
+
+def _pair_text(pair: Param | RunTag) -> str:
+    return f'{{"key":{text(pair.key)},"value":{text(str(pair.value))}}}'
+
+
+def _finite_or_special(value: Any, path: str) -> float:
+    try:
+        return float(value)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise MlflowException(
+            f"Invalid value {value!r} for parameter '{path or 'value'}' supplied: a metric's value "
+            "must be a 64-bit floating point number.",
+            INVALID_PARAMETER_VALUE,
+        ) from error
+
+
+def _int64(value: Any, name: str) -> int:
+    whole = int(value)
+    if whole != value or not _INT64_MIN <= whole <= _INT64_MAX:
+        raise MlflowException(
+            f"Invalid value {value!r} for parameter '{name}' supplied: it must be a 64-bit "
+            "integer.",
+            INVALID_PARAMETER_VALUE,
+        )
+    return whole
+
+
+def _special(value: float) -> str:
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
+
+
+def tags_json(tags: Sequence[RunTag | ExperimentTag] | None) -> list[Json] | None:
+    """Encode tags as key and value objects; None when there are none."""
+    return [{"key": tag.key, "value": tag.value} for tag in tags] if tags else None
+
+
+def dataset_input_json(dataset_input: DatasetInput) -> Json:
+    """Encode a dataset with its tags as the schema DatasetInput."""
+    dataset = dataset_input.dataset
+    fields = {
+        "name": dataset.name,
+        "digest": dataset.digest,
+        "source_type": dataset.source_type,
+        "source": dataset.source,
+        "schema": dataset.schema,
+        "profile": dataset.profile,
+    }
+    return {
+        "dataset": {name: value for name, value in fields.items() if value is not None},
+        "tags": [{"key": tag.key, "value": tag.value} for tag in dataset_input.tags or []],
+    }
+
+
+def view_type_json(view_type: int) -> str:
+    """Encode a ``ViewType`` as the service's string.
+
+    Raises:
+        MlflowException: INVALID_PARAMETER_VALUE for anything else.
+    """
+    try:
+        return _VIEW_TYPES[view_type]
+    except (KeyError, TypeError):
+        raise MlflowException(
+            f"Invalid view type {view_type!r}: use a value of mlflow.entities.ViewType.",
+            INVALID_PARAMETER_VALUE,
+        ) from None
+
+
+# --- from the service ----------------------------------------------------------------------------
+
+
+def experiment(content: Json) -> Experiment:
+    """Read the schema Experiment."""
+    return Experiment(
+        content["experiment_id"],
+        content["name"],
+        content.get("artifact_location"),
+        content.get("lifecycle_stage"),
+        [ExperimentTag(tag["key"], tag.get("value", "")) for tag in content.get("tags") or ()],
+        _whole(content.get("creation_time")),
+        _whole(content.get("last_update_time")),
+    )
+
+
+def run(content: Json) -> Run:
+    """Read the schema ExperimentRun."""
+    data = content.get("data") or {}
+    inputs = content.get("inputs") or {}
+    outputs = content.get("outputs") or {}
+    return Run(
+        run_info(content["info"]),
+        RunData(
+            metrics=[metric(item) for item in data.get("metrics") or ()],
+            params=[Param(item["key"], item.get("value", "")) for item in data.get("params") or ()],
+            tags=[RunTag(item["key"], item.get("value", "")) for item in data.get("tags") or ()],
+        ),
+        RunInputs(
+            dataset_inputs=[_dataset_input(item) for item in inputs.get("dataset_inputs") or ()],
+            model_inputs=[
+                LoggedModelInput(item["model_id"]) for item in inputs.get("model_inputs") or ()
+            ],
+        ),
+        RunOutputs(
+            [
+                LoggedModelOutput(item["model_id"], int(item.get("step") or 0))
+                for item in outputs.get("model_outputs") or ()
+            ]
+        ),
+    )
+
+
+def run_info(content: Json) -> RunInfo:
+    """Read the schema ExperimentRunInfo."""
+    return RunInfo(
+        run_id=content.get("run_id") or content["run_uuid"],
+        experiment_id=content["experiment_id"],
+        user_id=content.get("user_id") or "",
+        status=content["status"],
+        start_time=int(content.get("start_time") or 0),
+        end_time=_whole(content.get("end_time")),
+        lifecycle_stage=content.get("lifecycle_stage"),
+        artifact_uri=content.get("artifact_uri"),
+        run_name=content.get("run_name"),
+    )
+
+
+def metric(content: Json) -> Metric:
+    """Read the schema ExperimentRunMetric; the strings NaN and Infinity are numbers, too."""
+    return Metric(
+        content["key"],
+        float(content["value"]),
+        int(content["timestamp"]),
+        int(content.get("step") or 0),
+    )
+
+
+def _dataset_input(content: Json) -> DatasetInput:
+    dataset = content["dataset"]
+    return DatasetInput(
+        Dataset(
+            name=dataset["name"],
+            digest=dataset["digest"],
+            source_type=dataset["source_type"],
+            source=dataset["source"],
+            schema=dataset.get("schema"),
+            profile=dataset.get("profile"),
+        ),
+        [InputTag(tag["key"], tag["value"]) for tag in content.get("tags") or ()],
+    )
+
+
+def _whole(value: Any) -> int | None:
+    return None if value is None else int(value)

@@ -1,0 +1,70 @@
+"""Cutting a batch of metrics, params and tags into requests that the service takes.
+
+One request holds at most 1000 metrics, 100 params, 100 tags, 1000 items in all, and 1 MB (the
+limits of MLflow's REST API, "Request Limits"). Items keep their order, params go first: when a
+param is refused, nothing of the batch has been logged yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mlflow.entities import Metric, Param, RunTag
+
+from mlflow_oci_store.client import wire
+
+MAX_ITEMS = 1000
+MAX_BYTES = 1_000_000
+_MAX_OF_A_KIND = {"params": 100, "metrics": 1000, "tags": 100}
+
+# ``{"run_id":,"params":[],"metrics":[],"tags":[]}`` without the run id
+_FRAME_BYTES = 46
+
+
+def log_batch_bodies(
+    run_id: str, metrics: Sequence[Metric], params: Sequence[Param], tags: Sequence[RunTag]
+) -> list[bytes]:
+    """Check and encode a batch as bodies for ``log_experiment_run_batch``.
+
+    Args:
+        run_id: The run that everything is logged to.
+        metrics: Metrics in the order in which they were measured.
+        params: Params; each fits a request by MLflow's limit on their length.
+        tags: Tags; the same.
+
+    Returns:
+        Bodies of LogExperimentRunBatchDetails, to be sent in this order; none for an empty batch.
+
+    Raises:
+        MlflowException: INVALID_PARAMETER_VALUE for an item that MLflow does not allow; nothing
+            has been sent then.
+    """
+    items = [("params", wire.param_text(p, f"params[{i}]").encode()) for i, p in enumerate(params)]
+    items += [
+        ("metrics", wire.metric_text(m, f"metrics[{i}]").encode()) for i, m in enumerate(metrics)
+    ]
+    items += [("tags", wire.tag_text(t, f"tags[{i}]").encode()) for i, t in enumerate(tags)]
+    run = wire.text(run_id).encode()
+    return [_body(run, part) for part in _parts(items, MAX_BYTES - _FRAME_BYTES - len(run))]
+
+
+def _parts(items: list[tuple[str, bytes]], room: int) -> Iterator[dict[str, list[bytes]]]:
+    part: dict[str, list[bytes]] = {kind: [] for kind in _MAX_OF_A_KIND}
+    count = size = 0
+    for kind, item in items:
+        size += len(item) + 1
+        if count == MAX_ITEMS or len(part[kind]) == _MAX_OF_A_KIND[kind] or size > room:
+            yield part
+            part = {kind: [] for kind in _MAX_OF_A_KIND}
+            count, size = 0, len(item) + 1
+        part[kind].append(item)
+        count += 1
+    if count:
+        yield part
+
+
+def _body(run: bytes, part: dict[str, list[bytes]]) -> bytes:
+    lists = b"".join(
+        b',"%s":[%s]' % (kind.encode(), b",".join(items)) for kind, items in part.items() if items
+    )
+    return b'{"run_id":%s%s}' % (run, lists)

@@ -1,0 +1,506 @@
+"""MLflow's tracking store on AI Data Platform.
+
+Every method has the same three steps: check what MLflow's own SQL store checks, name an operation
+of the service with its fields, and read the answer into MLflow's entities. How a call is signed,
+repeated and judged is the client's business; which fields the JSON has is ``client/wire.py``'s.
+
+The reference for what a method returns and raises is MLflow's ``SqlAlchemyStore``.
+docs/semantics.md lists where this store differs, and why.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from cachetools import TTLCache
+from mlflow.entities import (
+    DatasetInput,
+    Experiment,
+    ExperimentTag,
+    LoggedModelInput,
+    Metric,
+    Param,
+    Run,
+    RunInfo,
+    RunStatus,
+    RunTag,
+    ViewType,
+)
+from mlflow.entities.metric import MetricWithRunId
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import (
+    INVALID_PARAMETER_VALUE,
+    NOT_IMPLEMENTED,
+    RESOURCE_ALREADY_EXISTS,
+    RESOURCE_DOES_NOT_EXIST,
+    ErrorCode,
+)
+from mlflow.store.entities.paged_list import PagedList
+from mlflow.store.tracking import SEARCH_MAX_RESULTS_DEFAULT
+from mlflow.store.tracking.abstract_store import AbstractStore
+from mlflow.utils.mlflow_tags import MLFLOW_USER
+from mlflow.utils.validation import (
+    _validate_dataset_inputs,
+    _validate_experiment_name,
+    _validate_experiment_tag,
+    _validate_param_keys_unique,
+    _validate_run_id,
+    _validate_tag,
+)
+
+from mlflow_oci_store.client import wire
+from mlflow_oci_store.client.data_platform import DataPlatformClient
+from mlflow_oci_store.errors import RetryTokenInvalidated
+from mlflow_oci_store.settings import Settings
+from mlflow_oci_store.tracking.batch import log_batch_bodies
+from mlflow_oci_store.tracking.unsupported import Unsupported
+
+if TYPE_CHECKING:
+    from mlflow.models import Model
+
+Json = dict[str, Any]
+
+# The most that one page of a metric's history holds in MLflow's REST API.
+_HISTORY_PAGE = 25_000
+# How long after looking a name up in vain its creation counts as "get it, else create it".
+_GET_OR_CREATE_SECONDS = 10.0
+# What MlflowClient says when it does not know who the user is.
+_UNKNOWN_USER = "unknown"
+
+
+class OciDataPlatformStore(Unsupported, AbstractStore):
+    """Experiments and runs in one workspace of an Oracle AI Data Platform.
+
+    MLflow makes one for every tracking URI ``oci-dp://<ai-data-platform-ocid>/<workspace-key>``.
+    Nothing is read or sent before the first call. A store may be shared between threads, used on
+    both sides of a fork, and pickled; the unpickled store has the settings of the original, not of
+    the environment it is unpickled in.
+
+    Args:
+        store_uri: The tracking URI; docs/configuration.md has its options.
+        artifact_uri: Not used: where artifacts lie is the service's choice. MLflow passes it.
+
+    Raises:
+        MlflowException: INVALID_PARAMETER_VALUE, when the URI or a setting cannot be used.
+    """
+
+    def __init__(self, store_uri: str | None = None, artifact_uri: str | None = None) -> None:
+        self._connect(Settings.from_uri(store_uri or "oci-dp://"))
+
+    def _connect(self, settings: Settings) -> None:
+        AbstractStore.__init__(self)
+        self._client = DataPlatformClient(settings)
+        self._absent_experiments: TTLCache[str, bool] = TTLCache(1024, _GET_OR_CREATE_SECONDS)
+        self._absent_experiments_lock = threading.Lock()
+
+    def __getstate__(self) -> Settings:
+        return self._client.settings
+
+    def __setstate__(self, settings: Settings) -> None:
+        self._connect(settings)
+
+    # --- experiments -----------------------------------------------------------------------------
+
+    def search_experiments(
+        self,
+        view_type: int = ViewType.ACTIVE_ONLY,
+        max_results: int = SEARCH_MAX_RESULTS_DEFAULT,
+        filter_string: str | None = None,
+        order_by: list[str] | None = None,
+        page_token: str | None = None,
+    ) -> PagedList[Experiment]:
+        """Search experiments; the arguments are those of ``AbstractStore.search_experiments``."""
+        fields = {
+            "view_type": wire.view_type_json(view_type),
+            "max_results": max_results,
+            "filter": filter_string,
+            "order_by": order_by,
+            "page_token": page_token or None,
+        }
+        return self._client.call(
+            "list_experiments", fields, lambda answer: _page(answer, "experiments", wire.experiment)
+        )
+
+    def create_experiment(
+        self,
+        name: str,
+        artifact_location: str | None = None,
+        tags: Sequence[ExperimentTag] | None = None,
+    ) -> str:
+        """Create an experiment and return its id.
+
+        Raises:
+            MlflowException: RESOURCE_ALREADY_EXISTS when the name is taken, unless it was free
+                when this store looked it up a moment ago. That is ``mlflow.set_experiment`` in a
+                race with another process for the same new name, where both must end up in the one
+                experiment.
+        """
+        _validate_experiment_name(name)
+        for tag in tags or ():
+            _validate_experiment_tag(tag.key, tag.value)
+        fields = {
+            "name": name,
+            "artifact_location": artifact_location or None,
+            "tags": wire.tags_json(tags),
+        }
+        with self._absent_experiments_lock:
+            was_absent = self._absent_experiments.pop(name, False)
+        get_or_create = was_absent and not artifact_location and not tags
+        try:
+            return self._client.call(
+                "create_experiment", fields, lambda it: str(it["experiment_id"])
+            )
+        except RetryTokenInvalidated:
+            return str(self._existing_experiment(name).experiment_id)
+        except MlflowException as error:
+            if get_or_create and error.error_code == ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+                return str(self._existing_experiment(name).experiment_id)
+            raise
+
+    def _existing_experiment(self, name: str) -> Experiment:
+        return self._client.call(
+            "get_experiment_by_name",
+            {"experiment_name": name},
+            lambda answer: wire.experiment(answer["experiment"]),
+        )
+
+    def get_experiment(self, experiment_id: str) -> Experiment:
+        """Get an experiment by its id, deleted ones too."""
+        return self._client.call(
+            "get_experiment_by_id",
+            {"experiment_id": _required("experiment_id", experiment_id)},
+            lambda answer: wire.experiment(answer["experiment"]),
+        )
+
+    def get_experiment_by_name(self, experiment_name: str) -> Experiment | None:
+        """Get an experiment by its name, deleted ones too; None when there is none."""
+        try:
+            return self._existing_experiment(_required("experiment_name", experiment_name))
+        except MlflowException as error:
+            if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                raise
+            with self._absent_experiments_lock:
+                self._absent_experiments[experiment_name] = True
+            return None
+
+    def delete_experiment(self, experiment_id: str) -> None:
+        """Mark an experiment and its runs as deleted."""
+        self._change("delete_experiment", experiment_id=_required("experiment_id", experiment_id))
+
+    def restore_experiment(self, experiment_id: str) -> None:
+        """Bring a deleted experiment and its runs back."""
+        self._change("restore_experiment", experiment_id=_required("experiment_id", experiment_id))
+
+    def rename_experiment(self, experiment_id: str, new_name: str) -> None:
+        """Give an active experiment another name."""
+        _validate_experiment_name(new_name)
+        self._change(
+            "update_experiment",
+            experiment_id=_required("experiment_id", experiment_id),
+            new_name=new_name,
+        )
+
+    def set_experiment_tag(self, experiment_id: str, tag: ExperimentTag) -> None:
+        """Set a tag of an active experiment."""
+        _validate_experiment_tag(tag.key, tag.value)
+        self._change(
+            "set_experiment_tag",
+            experiment_id=_required("experiment_id", experiment_id),
+            key=tag.key,
+            value=tag.value,
+        )
+
+    def delete_experiment_tag(self, experiment_id: str, key: str) -> None:
+        """Delete a tag of an active experiment."""
+        self._change(
+            "delete_experiment_tag",
+            experiment_id=_required("experiment_id", experiment_id),
+            key=_required("key", key),
+        )
+
+    # --- runs ------------------------------------------------------------------------------------
+
+    def create_run(
+        self,
+        experiment_id: str,
+        user_id: str | None,
+        start_time: int,
+        tags: Sequence[RunTag] | None,
+        run_name: str | None,
+    ) -> Run:
+        """Start a run and return it.
+
+        The service has no field for the user, so ``user_id`` travels as MLflow's own tag
+        ``mlflow.user`` unless the tags have it already.
+        """
+        tags = [_validate_tag(tag.key, tag.value) for tag in tags or ()]
+        if user_id and user_id != _UNKNOWN_USER and all(tag.key != MLFLOW_USER for tag in tags):
+            tags.append(RunTag(MLFLOW_USER, user_id))
+        fields = {
+            "experiment_id": _required("experiment_id", experiment_id),
+            "start_time": start_time,
+            "tags": wire.tags_json(tags),
+            "run_name": run_name or None,
+        }
+        try:
+            return self._client.call(
+                "create_experiment_run", fields, lambda it: wire.run(it["run"])
+            )
+        except RetryTokenInvalidated as error:
+            return self._created_run(fields, error)
+
+    def _created_run(self, fields: Json, error: RetryTokenInvalidated) -> Run:
+        """Find the run that a creation made whose answer is lost, by all that is known of it."""
+        started = f"attributes.start_time = {fields['start_time']}"
+        runs, _ = self._search_runs(
+            [fields["experiment_id"]], started, ViewType.ACTIVE_ONLY, 2, None, None
+        )
+        if len(runs) == 1:
+            return runs[0]
+        error.message = (
+            f"{error.message} It is one of the runs of experiment {fields['experiment_id']} for "
+            f"which `{started}` holds: search for it, and delete it if you start another."
+        )
+        error.args = (error.message,)
+        raise error
+
+    def get_run(self, run_id: str) -> Run:
+        """Get a run with its latest metrics, params, tags, inputs and outputs."""
+        return self._client.call(
+            "get_experiment_run_by_id",
+            {"run_id": _required("run_id", run_id)},
+            lambda answer: wire.run(answer["run"]),
+        )
+
+    def update_run_info(
+        self, run_id: str, run_status: int | None, end_time: int | None, run_name: str | None
+    ) -> RunInfo:
+        """Set a run's status (a ``RunStatus``), end (ms since the epoch) and name; None keeps."""
+        fields = {
+            "run_id": _required("run_id", run_id),
+            "status": None if run_status is None else _status_json(run_status),
+            "end_time": end_time,
+            "run_name": run_name or None,
+        }
+        try:
+            return self._client.call(
+                "update_experiment_run", fields, lambda answer: wire.run_info(answer["run_info"])
+            )
+        except RetryTokenInvalidated:
+            return self.get_run(run_id).info
+
+    def delete_run(self, run_id: str) -> None:
+        """Mark a run as deleted."""
+        self._change("delete_experiment_run", run_id=_required("run_id", run_id))
+
+    def restore_run(self, run_id: str) -> None:
+        """Bring a deleted run back."""
+        self._change("restore_experiment_run", run_id=_required("run_id", run_id))
+
+    def _search_runs(
+        self,
+        experiment_ids: Sequence[str],
+        filter_string: str | None,
+        run_view_type: int,
+        max_results: int,
+        order_by: list[str] | None,
+        page_token: str | None,
+    ) -> tuple[list[Run], str | None]:
+        fields = {
+            "experiment_ids": [str(experiment_id) for experiment_id in experiment_ids],
+            "filter": filter_string,
+            "run_view_type": wire.view_type_json(run_view_type),
+            "max_results": max_results,
+            "order_by": order_by,
+            "page_token": page_token or None,
+        }
+        page = self._client.call(
+            "list_experiment_runs", fields, lambda answer: _page(answer, "runs", wire.run)
+        )
+        return list(page), page.token
+
+    # --- what a run logs -------------------------------------------------------------------------
+
+    def log_metric(self, run_id: str, metric: Metric) -> None:
+        """Log one metric."""
+        run = wire.text(_required("run_id", run_id))
+        # The body is a metric's fields with the run id in front of them.
+        body = f'{{"run_id":{run},{wire.metric_text(metric)[1:]}'
+        self._client.call("log_experiment_run_metric", body.encode(), _nothing)
+
+    def log_param(self, run_id: str, param: Param) -> None:
+        """Log one param; a param that is there already with another value is refused."""
+        run = wire.text(_required("run_id", run_id))
+        body = f'{{"run_id":{run},{wire.param_text(param)[1:]}'
+        self._client.call("log_experiment_run_param", body.encode(), _nothing)
+
+    def set_tag(self, run_id: str, tag: RunTag) -> None:
+        """Set one tag."""
+        run = wire.text(_required("run_id", run_id))
+        body = f'{{"run_id":{run},{wire.tag_text(tag)[1:]}'
+        self._client.call("set_experiment_run_tag", body.encode(), _nothing)
+
+    def delete_tag(self, run_id: str, key: str) -> None:
+        """Delete one tag."""
+        self._change(
+            "delete_experiment_run_tag",
+            run_id=_required("run_id", run_id),
+            key=_required("key", key),
+        )
+
+    def log_batch(
+        self,
+        run_id: str,
+        metrics: Sequence[Metric],
+        params: Sequence[Param],
+        tags: Sequence[RunTag],
+    ) -> None:
+        """Log metrics, params and tags of any number, in as few requests as the limits allow.
+
+        Everything is checked before the first request; an empty batch sends none. When a later
+        request of several fails, the error is raised and what the earlier ones logged stays.
+        """
+        _validate_run_id(run_id)
+        _validate_param_keys_unique(params)
+        for body in log_batch_bodies(run_id, metrics, params, tags):
+            self._client.call("log_experiment_run_batch", body, _nothing)
+
+    def log_inputs(
+        self,
+        run_id: str,
+        datasets: list[DatasetInput] | None = None,
+        models: list[LoggedModelInput] | None = None,
+    ) -> None:
+        """Log the datasets that a run reads.
+
+        Raises:
+            MlflowException: NOT_IMPLEMENTED for models, for which the service has no field.
+        """
+        _validate_run_id(run_id)
+        if datasets is not None:
+            if not isinstance(datasets, list):
+                raise TypeError(f"Argument 'datasets' should be a list, got '{type(datasets)}'")
+            _validate_dataset_inputs(datasets)
+        if models:
+            raise MlflowException(
+                "Models cannot be logged as inputs of a run on AI Data Platform: its endpoint "
+                "runs/log-inputs takes datasets only.",
+                NOT_IMPLEMENTED,
+            )
+        self._change(
+            "log_experiment_run_inputs",
+            run_id=run_id,
+            dataset_inputs=[wire.dataset_input_json(dataset) for dataset in datasets or ()],
+        )
+
+    def record_logged_model(self, run_id: str, mlflow_model: Model) -> None:
+        """Note on the run that a model was logged, as MLflow 2 clients do."""
+        if not callable(getattr(mlflow_model, "get_tags_dict", None)):
+            raise TypeError(
+                f"Argument 'mlflow_model' should be mlflow.models.Model, got '{type(mlflow_model)}'"
+            )
+        model = json.dumps(mlflow_model.get_tags_dict())
+        self._change(
+            "log_experiment_run_model", run_id=_required("run_id", run_id), model_json=model
+        )
+
+    # --- metric histories ------------------------------------------------------------------------
+
+    def get_metric_history(
+        self,
+        run_id: str,
+        metric_key: str,
+        max_results: int | None = None,
+        page_token: str | None = None,
+    ) -> PagedList[Metric]:
+        """Get the values of a metric, ordered by timestamp, step and value.
+
+        Args:
+            run_id: The run.
+            metric_key: The metric's name.
+            max_results: The size of one page, which is then all that is returned, with the token
+                of the next; None for the whole history, however many pages that takes.
+            page_token: Where to go on, from an earlier page.
+        """
+        fields = {
+            "run_id": _required("run_id", run_id),
+            "metric_key": _required("metric_key", metric_key),
+            "max_results": _HISTORY_PAGE if max_results is None else max_results,
+            "page_token": page_token or None,
+        }
+        page = self._history_page(fields)
+        if max_results is not None:
+            return page
+        metrics, token = list(page), page.token
+        while token:
+            page = self._history_page({**fields, "page_token": token})
+            metrics += page
+            token = page.token
+        return PagedList(metrics, None)
+
+    def _history_page(self, fields: Json) -> PagedList[Metric]:
+        return self._client.call(
+            "get_experiment_run_metric_history",
+            fields,
+            lambda answer: _page(answer, "metrics", wire.metric),
+        )
+
+    def get_metric_history_bulk(
+        self, run_ids: Sequence[str], metric_key: str, max_results: int | None
+    ) -> list[MetricWithRunId]:
+        """Get the values of a metric in several runs; MLflow's UI draws charts from it.
+
+        Args:
+            run_ids: The runs; those that do not exist are passed over.
+            metric_key: The metric's name.
+            max_results: How many values to return at the most, over all runs; None for all.
+
+        Returns:
+            Values ordered by run id, timestamp, step and value.
+        """
+        found: list[MetricWithRunId] = []
+        for run_id in sorted(set(run_ids)):
+            if max_results is not None and len(found) >= max_results:
+                break
+            try:
+                history = self.get_metric_history(run_id, metric_key)
+            except MlflowException as error:
+                if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                    raise
+                continue
+            found += [MetricWithRunId(run_id=run_id, metric=metric) for metric in history]
+        return found[:max_results]
+
+    # --- the steps that methods share ------------------------------------------------------------
+
+    def _change(self, operation: str, **fields: Any) -> None:
+        self._client.call(operation, fields, _nothing)
+
+
+def _nothing(answer: Json) -> None:
+    """The result of an operation that answers nothing of interest."""
+
+
+def _page(answer: Json, name: str, read: Any) -> PagedList[Any]:
+    return PagedList([read(item) for item in answer.get(name) or ()], answer.get("next_page_token"))
+
+
+def _required(name: str, value: Any) -> str:
+    if value is None or value == "":
+        raise MlflowException(
+            f"Missing value for required parameter '{name}'.", INVALID_PARAMETER_VALUE
+        )
+    return str(value)
+
+
+def _status_json(status: int) -> str:
+    try:
+        return str(RunStatus.to_string(status))
+    except Exception as error:
+        raise MlflowException(
+            f"Invalid run status {status!r}: use a value of mlflow.entities.RunStatus.",
+            INVALID_PARAMETER_VALUE,
+        ) from error

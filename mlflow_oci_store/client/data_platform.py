@@ -17,7 +17,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from mlflow.exceptions import MlflowException
@@ -42,7 +42,7 @@ from mlflow_oci_store.client.connection import (
 from mlflow_oci_store.client.operations import OPERATIONS, Effect, Operation, Scope
 from mlflow_oci_store.client.retry import RetryPolicy, is_transient, retry_after_seconds
 from mlflow_oci_store.client.retry_token import new_request_id, new_retry_token
-from mlflow_oci_store.client.signature import body_headers, sign_get, sign_post
+from mlflow_oci_store.client.signature import body_headers, sign
 from mlflow_oci_store.errors import (
     INVALIDATED_RETRY_TOKEN,
     OciDataPlatformException,
@@ -51,9 +51,6 @@ from mlflow_oci_store.errors import (
     hint_for,
 )
 from mlflow_oci_store.settings import Settings, default_endpoint
-
-if TYPE_CHECKING:
-    from mlflow_oci_store.client.auth import Credentials
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -166,7 +163,7 @@ class DataPlatformClient:
     ) -> Answer:
         policy = self._retry_policy
         connection = self._connection or self._connect()
-        hashed = None if body is None else body_headers(body)
+        hashed = body_headers(body)
         give_up_at = policy.clock() + policy.deadline
         timeout = min(self.settings.timeout, policy.deadline)
         retries = 0
@@ -183,7 +180,7 @@ class DataPlatformClient:
                     {
                         **headers,
                         "opc-request-id": request_id,
-                        **_signed(credentials, connection.host, target, hashed),
+                        **sign(credentials, row.method, target, connection.host, hashed),
                     },
                     body,
                     timeout,
@@ -201,7 +198,7 @@ class DataPlatformClient:
                     return self._applied_before(row, failure)
                 if answer.status == 401 and may_refresh:
                     may_refresh = False
-                    if self.authenticator.refresh():
+                    if self.authenticator.refresh(credentials):
                         continue
                 worth_a_retry = is_transient(answer.status, oci_code)
                 if worth_a_retry:
@@ -334,16 +331,6 @@ def encode_json(operation: str, value: Any) -> bytes:
         raise MlflowException(
             f"{operation}: the request cannot be written as JSON: {error}.", INVALID_PARAMETER_VALUE
         ) from error
-
-
-def _signed(
-    credentials: Credentials, host: str, target: str, hashed: dict[str, str] | None
-) -> dict[str, str]:
-    if hashed is None:
-        signed = sign_get(credentials.key_id, credentials.private_key, host, target)
-    else:
-        signed = sign_post(credentials.key_id, credentials.private_key, host, target, hashed)
-    return {**signed, **credentials.headers} if credentials.headers else signed
 
 
 def _parsed(row: Operation, answer: Answer, parse: Callable[[Json], T]) -> T:

@@ -16,18 +16,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from cryptography.hazmat.primitives.hashes import SHA256
+
+    from mlflow_oci_store.client.auth import Credentials
 
 CONTENT_TYPE = "application/json"
 
-_GET_TEMPLATE = (
-    'Signature algorithm="rsa-sha256",headers="date (request-target) host",'
-    'keyId="{}",signature="{}",version="1"'
-)
-_POST_TEMPLATE = (
-    'Signature algorithm="rsa-sha256",headers="date (request-target) host '
-    'content-length content-type x-content-sha256",keyId="{}",signature="{}",version="1"'
+_AUTHORIZATION = (
+    'Signature algorithm="rsa-sha256",headers="{}",keyId="{}",signature="{}",version="1"'
 )
 
 
@@ -39,12 +35,14 @@ def _scheme() -> tuple[PKCS1v15, SHA256]:
     return PKCS1v15(), SHA256()
 
 
-def body_headers(body: bytes) -> dict[str, str]:
+def body_headers(body: bytes | None) -> dict[str, str]:
     """Headers that cover a request's body; made once per call, valid for every try.
 
     Args:
-        body: The request body, JSON in UTF-8.
+        body: The request body, JSON in UTF-8, or None for a request without one.
     """
+    if body is None:
+        return {}
     return {
         "content-length": str(len(body)),
         "content-type": CONTENT_TYPE,
@@ -52,50 +50,33 @@ def body_headers(body: bytes) -> dict[str, str]:
     }
 
 
-def sign_get(key_id: str, private_key: RSAPrivateKey, host: str, target: str) -> dict[str, str]:
-    """Headers that authenticate a GET sent now.
-
-    Args:
-        key_id: ``tenancy/user/fingerprint`` or ``ST$<token>``.
-        private_key: The key that belongs to it.
-        host: Value of the ``host`` header, with a port where the URL has one.
-        target: Path and query as they stand on the request line.
-    """
-    date = formatdate(usegmt=True)
-    signed = f"date: {date}\n(request-target): get {target}\nhost: {host}"
-    return {
-        "date": date,
-        "host": host,
-        "authorization": _GET_TEMPLATE.format(key_id, _sign(private_key, signed)),
-    }
-
-
-def sign_post(
-    key_id: str, private_key: RSAPrivateKey, host: str, target: str, body: dict[str, str]
+def sign(
+    credentials: Credentials, method: str, target: str, host: str, body: dict[str, str]
 ) -> dict[str, str]:
-    """Headers that authenticate a POST sent now.
+    """Headers that authenticate a request sent now.
 
     Args:
-        key_id: ``tenancy/user/fingerprint`` or ``ST$<token>``.
-        private_key: The key that belongs to it.
-        host: Value of the ``host`` header, with a port where the URL has one.
+        credentials: Key id, private key, and what the principal adds to its requests.
+        method: ``GET`` or ``POST``.
         target: Path and query as they stand on the request line.
+        host: Value of the ``host`` header, with a port where the URL has one.
         body: What ``body_headers`` returned for the request's body.
+
+    Returns:
+        Everything that the signature covers and the signature itself.
     """
-    date = formatdate(usegmt=True)
-    signed = (
-        f"date: {date}\n(request-target): post {target}\nhost: {host}\n"
-        f"content-length: {body['content-length']}\ncontent-type: {body['content-type']}\n"
-        f"x-content-sha256: {body['x-content-sha256']}"
-    )
-    return {
-        **body,
-        "date": date,
+    covered = {
+        "date": formatdate(usegmt=True),
+        "(request-target)": f"{method.lower()} {target}",
         "host": host,
-        "authorization": _POST_TEMPLATE.format(key_id, _sign(private_key, signed)),
+        **credentials.headers,
+        **body,
     }
-
-
-def _sign(private_key: RSAPrivateKey, text: str) -> str:
+    text = "\n".join([f"{name}: {value}" for name, value in covered.items()])
     padding, digest = _scheme()
-    return base64.b64encode(private_key.sign(text.encode(), padding, digest)).decode("ascii")
+    signature = base64.b64encode(credentials.private_key.sign(text.encode(), padding, digest))
+    authorization = _AUTHORIZATION.format(
+        " ".join(covered), credentials.key_id, signature.decode("ascii")
+    )
+    del covered["(request-target)"]
+    return {**covered, "authorization": authorization}

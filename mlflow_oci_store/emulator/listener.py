@@ -1,0 +1,190 @@
+"""The socket: HTTP/1.1 with keep-alive, a thread for each connection, on loopback only.
+
+Python's own ``http.server`` is enough for an emulator, and it leaves the connection in our hands,
+which injected faults need: to cut it, to reset it, or to send half of an answer.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+import socketserver
+import ssl
+import struct
+import threading
+from collections.abc import Callable
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from mlflow_oci_store import __version__
+from mlflow_oci_store.emulator.answers import Answer, Delivery, Refusal, Request
+
+MAX_BODY_BYTES = 64 * 1024 * 1024
+
+_logger = logging.getLogger(__name__)
+
+
+class Listener(ThreadingHTTPServer):
+    """Serves requests from its own thread until it is closed.
+
+    Args:
+        host: A loopback address, or ``localhost``.
+        port: 0 takes a free one; see ``server_port``.
+        answer: Answers a request.
+        clock: Seconds since the epoch, for the ``date`` header.
+        tls: Makes it HTTPS.
+
+    Raises:
+        ValueError: ``host`` is not loopback.
+        OSError: The port is taken.
+    """
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        answer: Callable[[Request], Answer],
+        clock: Callable[[], float],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        if not _is_loopback(host):
+            raise ValueError(
+                f"The emulator listens on loopback only, and {host!r} is not: write 127.0.0.1"
+            )
+        if ":" in host:
+            self.address_family = socket.AF_INET6
+        super().__init__((host, port), _Handler)
+        if tls is not None:
+            # The handshake is left to the connection's own thread, so that none can block others.
+            self.socket = tls.wrap_socket(
+                self.socket, server_side=True, do_handshake_on_connect=False
+            )
+        self.answer = answer
+        self.clock = clock
+        self._connections: dict[socket.socket, threading.Thread] = {}
+        self._lock = threading.Lock()
+        self._accepting = threading.Thread(
+            target=self.serve_forever, args=(0.05,), name="aidp-emulator", daemon=True
+        )
+        self._accepting.start()
+
+    def close(self) -> None:
+        """Stop accepting, let running requests finish, and close every connection."""
+        self.shutdown()
+        self._accepting.join()
+        self.server_close()
+        with self._lock:
+            open_connections = list(self._connections.items())
+        for connection, _ in open_connections:
+            _stop_reading(connection)
+        for _, thread in open_connections:
+            thread.join()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        thread = threading.Thread(
+            target=self.process_request_thread, args=(request, client_address), daemon=True
+        )
+        with self._lock:
+            self._connections[request] = thread
+        thread.start()
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._connections.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        _logger.debug("A connection broke", exc_info=True)
+
+    def server_bind(self) -> None:
+        # Past HTTPServer, which would look the host's name up; that can take seconds.
+        socketserver.TCPServer.server_bind(self)
+        self.server_port = self.socket.getsockname()[1]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Listener
+    protocol_version = "HTTP/1.1"
+    server_version = f"mlflow-oci-store-emulator/{__version__}"
+    sys_version = ""
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    def do_GET(self) -> None:
+        self._respond()
+
+    do_POST = do_GET  # noqa: N815 - http.server's names
+    do_PUT = do_GET  # noqa: N815
+    do_PATCH = do_GET  # noqa: N815
+    do_DELETE = do_GET  # noqa: N815
+
+    def _respond(self) -> None:
+        try:
+            body = self._body()
+        except Refusal as refusal:
+            self.close_connection = True
+            self._send(refusal.answer)
+            return
+        _, target, _ = self.requestline.split(" ", 2)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self._send(self.server.answer(Request(self.command, target, headers, body)))
+
+    def _body(self) -> bytes:
+        length = self.headers.get("content-length", "0")
+        if "transfer-encoding" in self.headers or not length.isdecimal():
+            raise Refusal(400, "InvalidParameter", "A request needs a content-length")
+        if int(length) > MAX_BODY_BYTES:
+            raise Refusal(413, "RequestEntityTooLarge", f"{length} bytes are too many")
+        return self.rfile.read(int(length))
+
+    def _send(self, answer: Answer) -> None:
+        if answer.delivery in (Delivery.CLOSED, Delivery.RESET):
+            self.close_connection = True
+            if answer.delivery is Delivery.RESET:
+                # Closing with unsent data and no linger makes the kernel send RST, not FIN.
+                self.connection.setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                )
+            return
+        self.send_response(answer.status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(answer.body)))
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("connection", "close")
+        self.end_headers()
+        if answer.delivery is Delivery.TRUNCATED:
+            self.close_connection = True
+            self.wfile.write(answer.body[: len(answer.body) // 2])
+        else:
+            self.wfile.write(answer.body)
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return formatdate(self.server.clock() if timestamp is None else timestamp, usegmt=True)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
+        _logger.debug(format, *args)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _stop_reading(connection: socket.socket) -> None:
+    """Let the connection's thread see the end of input; what it still has to send it sends."""
+    try:
+        # Not connection.shutdown(): on a TLS connection that drops encryption as well.
+        socket.socket.shutdown(connection, socket.SHUT_RD)
+    except OSError:
+        _logger.debug("The client had closed the connection already")

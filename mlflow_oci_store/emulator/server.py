@@ -1,0 +1,175 @@
+"""The emulator: AI Data Platform's MLOps service on a loopback port.
+
+    with AidpEmulator() as emulator:
+        mlflow.set_tracking_uri(emulator.tracking_uri)
+
+Everything it knows is in one data folder: keys and OCI profile, MLflow's data, what was applied.
+Without ``data_dir`` the folder is temporary and goes with the emulator; with it, a later emulator
+on the same folder carries on where this one stopped.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import quote, urlencode
+
+from mlflow_oci_store.emulator.faults import Faults
+from mlflow_oci_store.emulator.listener import Listener
+from mlflow_oci_store.emulator.principals import DEFAULT_PROFILE, Principals, unique
+from mlflow_oci_store.emulator.retry_tokens import AuditRecord, Ledger
+from mlflow_oci_store.emulator.service import Service
+from mlflow_oci_store.emulator.state import State
+from mlflow_oci_store.emulator.workspaces import Databases, Workspaces
+
+
+class AidpEmulator:
+    """The service, running from construction until ``close()``.
+
+    Args:
+        data_dir: The data folder, made when missing; None takes a temporary one.
+        host: A loopback address.
+        port: 0 takes a free port.
+        backend_store_uri: Keeps MLflow's data in this PostgreSQL database; None keeps it in
+            SQLite files of the data folder.
+        clock: The service's clock, in seconds since the epoch.
+        seed: Makes the chance of faults repeatable.
+
+    Raises:
+        ValueError: ``host`` or ``backend_store_uri`` is not one it can use.
+        OSError: The port is taken, or the folder cannot be written.
+
+    Attributes:
+        endpoint: Address of the service, such as ``http://127.0.0.1:8080``.
+        tracking_uri: All that a user's script needs, as ``MLFLOW_TRACKING_URI``.
+        platform_id: OCID of the first AI Data Platform.
+        workspace_key: Key of its first workspace.
+        config_file: OCI configuration file with the profiles of all users.
+        profile: Name of the first user's profile.
+        faults: What shall go wrong.
+    """
+
+    def __init__(
+        self,
+        data_dir: str | Path | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        backend_store_uri: str | None = None,
+        clock: Callable[[], float] = time.time,
+        seed: int | None = None,
+    ) -> None:
+        self._temporary = (
+            tempfile.TemporaryDirectory(prefix="aidp-emulator-") if data_dir is None else None
+        )
+        folder = Path(self._temporary.name if self._temporary else data_dir or "").resolve()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        self._state = State(folder / "emulator.db")
+        self._principals = Principals(self._state, folder, clock)
+        self._workspaces = Workspaces(self._state, Databases(folder, backend_store_uri))
+        self._ledger = Ledger(self._state, clock)
+        self.faults = Faults(seed)
+        self.platform_id = self._state.name("platform", f"ocid1.aidataplatform.oc1.iad.{unique()}")
+        self.workspace_key = self._state.name("workspace", str(uuid.uuid4()))
+        self._workspaces.create(self.platform_id, self.workspace_key)
+        self.config_file = str(self._principals.config_file)
+        self.profile = DEFAULT_PROFILE
+        service = Service(self._workspaces, self._principals, self._ledger, self.faults, clock)
+        self._listener = Listener(host, port, service.answer, clock)
+        shown_host = f"[{host}]" if ":" in host else host
+        self.endpoint = f"http://{shown_host}:{self._listener.server_port}"
+
+    @property
+    def tracking_uri(self) -> str:
+        """The complete MLflow tracking URI of the first workspace."""
+        return self.uri_of(self.platform_id, self.workspace_key)
+
+    def uri_of(self, platform_id: str, workspace_key: str) -> str:
+        """Give the complete MLflow tracking URI of a workspace."""
+        options = urlencode(
+            {
+                "endpoint": self.endpoint,
+                "config_file": self.config_file,
+                "profile": self.profile,
+            },
+            quote_via=quote,
+            safe="",
+        )
+        return f"oci-dp://{platform_id}/{quote(workspace_key, safe='')}?{options}"
+
+    def create_workspace(
+        self, platform_id: str | None = None, workspace_key: str | None = None
+    ) -> tuple[str, str]:
+        """Make a workspace; one that exists stays as it is.
+
+        Args:
+            platform_id: An AI Data Platform, made when missing; None takes the first one.
+            workspace_key: The key; None makes one up.
+
+        Returns:
+            Platform id and workspace key.
+        """
+        place = (platform_id or self.platform_id, workspace_key or str(uuid.uuid4()))
+        self._workspaces.create(*place)
+        return place
+
+    def add_user(self, name: str, *, passphrase: str | None = None) -> str:
+        """Make a user with an API key, and an OCI profile of that name in ``config_file``.
+
+        Args:
+            name: Name of user and profile.
+            passphrase: Encrypts the private key; the profile then has it as ``pass_phrase``.
+
+        Returns:
+            The user's OCID.
+        """
+        return self._principals.add_user(name, passphrase)
+
+    def issue_token(
+        self,
+        public_key_pem: bytes | str,
+        *,
+        lifetime_seconds: float = 3600,
+        subject: str | None = None,
+    ) -> str:
+        """Issue a security token for a session's public key.
+
+        Args:
+            public_key_pem: The session's RSA public key.
+            lifetime_seconds: How long the token is accepted, by the emulator's clock.
+            subject: OCID of the user or resource; the first user when absent.
+
+        Returns:
+            The token, a JWT; requests name it in their ``keyId`` as ``ST$<token>``.
+        """
+        return self._principals.issue_token(
+            public_key_pem, lifetime_seconds=lifetime_seconds, subject=subject
+        )
+
+    def audit(self) -> list[AuditRecord]:
+        """List what was applied, in that order; a replayed answer applies nothing."""
+        return self._ledger.audit()
+
+    def close(self) -> None:
+        """Stop: running requests finish, then everything is closed."""
+        self._listener.close()
+        self._workspaces.close()
+        self._state.close()
+        if self._temporary:
+            self._temporary.cleanup()
+
+    def __enter__(self) -> AidpEmulator:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -5,7 +5,7 @@ Each value is looked for in four places, and the first that has it wins:
 1. the tracking URI (``?region=...``);
 2. our own variable (``MLFLOW_OCI_DP_REGION``);
 3. the variable of Oracle's tools (``OCI_CLI_REGION``; the table is ``OCI_VARIABLES``);
-4. the OCI profile, for what only it may know: who signs, and a region nothing else names. That
+4. the OCI profile, for what only it may know: who signs, and a region nothing else names. It
    is read by ``client.auth``, with the first call, so building settings opens no file.
 
 How HTTP is done (retries, timeouts, TLS) is said by MLflow's own variables, as for any other
@@ -16,7 +16,6 @@ pickled.
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import math
 import os
@@ -24,7 +23,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from mlflow import environment_variables
 from mlflow.exceptions import MlflowException
@@ -62,7 +60,10 @@ _PLATFORM_ID = re.compile(
     r"ocid1\.aidataplatform\.[a-z0-9-]+\.(?P<region>[a-z0-9-]*)(\.[\w-]*)?\.[\w-]+", re.ASCII
 )
 _REGION = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", re.IGNORECASE | re.ASCII)
-_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+", re.IGNORECASE | re.ASCII)
+_ENDPOINT = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(:(?P<port>[0-9]{1,5}))?/?",
+    re.IGNORECASE | re.ASCII,
+)
 _API_VERSION = re.compile(r"20[0-9]{6}")
 
 
@@ -128,24 +129,33 @@ class Settings:
         def given(option: str) -> _Given | None:
             return _given(option, parsed, environ)
 
+        def defaulted(option: str) -> _Given:
+            return given(option) or _Given(option, DEFAULTS[option], "the defaults")
+
         platform_id, region_key = _platform_id(given("platform_id"))
         return cls(
             platform_id=platform_id,
             workspace_key=_workspace_key(given("workspace_key")),
-            api_version=_api_version(_required(given("api_version"))),
-            auth=_auth(_required(given("auth"))),
-            config_file=_required(given("config_file")).text,
-            profile=_required(given("profile")).text,
+            api_version=_api_version(defaulted("api_version")),
+            auth=_auth(defaulted("auth")),
+            config_file=defaulted("config_file").text,
+            profile=defaulted("profile").text,
             region=_region(given("region"), region_key),
             endpoint=_endpoint(given("endpoint")),
             user_principal=_user_principal(given("user_principal")),
-            max_retries=int(_http("MLFLOW_HTTP_REQUEST_MAX_RETRIES", environ)),
-            backoff_factor=_http("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", environ),
-            backoff_jitter=_http("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", environ),
+            max_retries=int(
+                _number(environment_variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES, environ)
+            ),
+            backoff_factor=_number(
+                environment_variables.MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR, environ
+            ),
+            backoff_jitter=_number(
+                environment_variables.MLFLOW_HTTP_REQUEST_BACKOFF_JITTER, environ
+            ),
             timeout=_timeout(environ),
-            deadline=_deadline(_required(given("deadline"))),
+            deadline=_deadline(defaulted("deadline")),
             verify=_verify(environ),
-            client_cert=_certificate("MLFLOW_TRACKING_CLIENT_CERT_PATH", environ),
+            client_cert=_existing(environment_variables.MLFLOW_TRACKING_CLIENT_CERT_PATH, environ),
         )
 
 
@@ -155,7 +165,7 @@ def default_endpoint(region: str) -> str:
     Args:
         region: name or key of a region, such as ``us-ashburn-1`` or ``iad``. One that the
             installed ``oci`` does not know is taken to be in the commercial realm, as ``oci``
-            itself does; OCI_REGION_METADATA teaches it another.
+            itself does; the variable OCI_REGION_METADATA teaches it another.
 
     Raises:
         MlflowException: INVALID_PARAMETER_VALUE, if it cannot be the name of a region.
@@ -164,7 +174,7 @@ def default_endpoint(region: str) -> str:
 
     endpoint: str = oci.regions.endpoint_for(
         "aidp",
-        region=_region_name(_Given(region, "the OCI profile")),
+        region=_region_name(_Given("region", region, "the OCI profile or principal")),
         service_endpoint_template="https://aidp.{region}.oci.{secondLevelDomain}",
     )
     return endpoint
@@ -173,35 +183,30 @@ def default_endpoint(region: str) -> str:
 class _Given(NamedTuple):
     """A value as somebody wrote it, and where, so that a refusal can point there."""
 
+    name: str
     text: str
     source: str
 
-    def refused(self, option: str, instead: str) -> MlflowException:
+    def refused(self, instead: str) -> MlflowException:
         return MlflowException.invalid_parameter_value(
-            f"{option} {self.text!r}, from {self.source}, cannot be used: {instead}"
+            f"{self.name} {self.text!r}, from {self.source}, cannot be used: {instead}"
         )
 
 
 def _given(option: str, uri: TrackingUri, environ: Mapping[str, str]) -> _Given | None:
-    variables = (f"MLFLOW_OCI_DP_{option.upper()}", *OCI_VARIABLES.get(option, ()))
     in_uri = {"platform_id": uri.platform_id, "workspace_key": uri.workspace_key, **uri.options}
+    variables = (f"MLFLOW_OCI_DP_{option.upper()}", *OCI_VARIABLES.get(option, ()))
     candidates = (
         (in_uri.get(option), "the tracking URI"),
         *((environ.get(variable), variable) for variable in variables),
-        (DEFAULTS.get(option), "the defaults"),
     )
     for text, source in candidates:
         if text:
-            found = _Given(text, source)
+            found = _Given(option, text, source)
             if text != text.strip() or not text.isprintable():
-                raise found.refused(option, "remove control characters and outer spaces.")
+                raise found.refused("remove control characters and outer spaces.")
             return found
     return None
-
-
-def _required(given: _Given | None) -> _Given:
-    assert given is not None, "an option with a default is always given"
-    return given
 
 
 def _platform_id(given: _Given | None) -> tuple[str, str]:
@@ -209,13 +214,13 @@ def _platform_id(given: _Given | None) -> tuple[str, str]:
         raise MlflowException.invalid_parameter_value(
             f"No AI Data Platform is named: write {FORM}, or set MLFLOW_OCI_DP_PLATFORM_ID."
         )
-    if match := _PLATFORM_ID.fullmatch(given.text):
-        return given.text, match["region"]
-    raise given.refused(
-        "platform_id",
-        "write the OCID of the AI Data Platform, ocid1.aidataplatform.<realm>.<region>.<unique>, "
-        "in the letter case the console shows.",
-    )
+    match = _PLATFORM_ID.fullmatch(given.text)
+    if match is None:
+        raise given.refused(
+            "write the OCID of an AI Data Platform, ocid1.aidataplatform.<realm>.<region>."
+            "<unique>, in the letter case the console shows."
+        )
+    return given.text, match["region"]
 
 
 def _workspace_key(given: _Given | None) -> str:
@@ -224,78 +229,67 @@ def _workspace_key(given: _Given | None) -> str:
             f"No workspace is named: write {FORM}, or set MLFLOW_OCI_DP_WORKSPACE_KEY."
         )
     if given.text in (".", ".."):
-        raise given.refused("workspace_key", "write the key of the workspace, not a relative path.")
+        raise given.refused("write the key of a workspace, not a relative path.")
     return given.text
 
 
 def _api_version(given: _Given) -> str:
     if not _API_VERSION.fullmatch(given.text):
-        raise given.refused("api_version", f"write eight digits, as in {DEFAULTS['api_version']}.")
+        raise given.refused(f"write a date of eight digits, as in {DEFAULTS['api_version']}.")
     return given.text
 
 
 def _auth(given: _Given) -> str:
     kind = _AUTH_SYNONYMS.get(given.text, given.text)
     if kind not in AUTH_KINDS:
-        near = difflib.get_close_matches(kind.lower(), AUTH_KINDS, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise given.refused("auth", f"write one of {', '.join(AUTH_KINDS)}{hint}.")
+        raise given.refused(f"write one of {', '.join(AUTH_KINDS)}.")
     return kind
 
 
 def _region(given: _Given | None, region_key: str) -> str | None:
     import oci.regions
 
-    if given is not None:
-        region: str = oci.regions.get_region_from_short_name(_region_name(given))
-        return region
-    region = oci.regions.get_region_from_short_name(region_key) if region_key else ""
-    # A key that the installed oci does not know says nothing of the region's name.
-    return region if "-" in region else None
+    name = _region_name(given) if given else region_key
+    region: str = oci.regions.get_region_from_short_name(name) if name else ""
+    # A key in an OCID that the installed oci does not know says nothing of the region's name.
+    return region if given or "-" in region else None
 
 
 def _region_name(given: _Given) -> str:
     if not _REGION.fullmatch(given.text):
-        raise given.refused("region", "write the name of a region, as in us-ashburn-1.")
+        raise given.refused("write the name of a region, as in us-ashburn-1.")
     return given.text.lower()
 
 
 def _endpoint(given: _Given | None) -> str | None:
     if given is None:
         return None
+    if "@" in given.text:
+        raise given._replace(text="(hidden)").refused(
+            "remove the user info, since an OCI profile holds the key."
+        )
     # AIDP_ENDPOINT may be a bare host for Oracle's CLI, which then means https.
     text = given.text if "://" in given.text else f"https://{given.text}"
-    try:
-        parts = urlsplit(text)
-        host, _port = parts.hostname, parts.port
-    except ValueError:
-        host = None
-    if host is None or not _HOST.fullmatch(host) or parts.scheme not in ("https", "http"):
-        raise _Given("...", given.source).refused("endpoint", "write https://<host>[:<port>].")
-    if "@" in parts.netloc:
-        raise _Given("...", given.source).refused(
-            "endpoint", "remove the user info; an OCI profile holds the key."
-        )
-    if parts.path.strip("/") or parts.query or parts.fragment:
-        raise given.refused("endpoint", f"write {parts.scheme}://{parts.netloc} without a path.")
-    if parts.scheme == "http" and not _is_loopback(host):
-        raise given.refused("endpoint", f"write https://{parts.netloc}; http is for loopback only.")
-    return f"{parts.scheme}://{parts.netloc}"
+    match = _ENDPOINT.fullmatch(text)
+    if match is None or not 0 < int(match["port"] or "443") < 65536:
+        raise given.refused("write https://<host> or https://<host>:<port>, and no path.")
+    scheme, host = match["scheme"].lower(), match["host"].lower()
+    if scheme == "http" and not _is_loopback(host):
+        raise given.refused("write https://, since http is for loopback only.")
+    return f"{scheme}://{host}:{match['port']}" if match["port"] else f"{scheme}://{host}"
 
 
 def _is_loopback(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
 
 
 def _user_principal(given: _Given | None) -> str | None:
-    if given is None:
-        return None
-    if not given.text.isascii():
-        raise given.refused("user_principal", "write it in ASCII: it travels as an HTTP header.")
-    return given.text
+    if given is not None and not given.text.isascii():
+        raise given.refused("write it in ASCII, since it travels as an HTTP header.")
+    return given.text if given else None
 
 
 def _deadline(given: _Given) -> float:
@@ -304,44 +298,41 @@ def _deadline(given: _Given) -> float:
     except ValueError:
         seconds = math.nan
     if not 0 < seconds < math.inf:
-        raise given.refused("deadline", "write a number of seconds above 0, as in 300.")
+        raise given.refused("write a number of seconds above 0, as in 300.")
     return seconds
 
 
-def _http(variable: str, environ: Mapping[str, str]) -> float:
-    declared = getattr(environment_variables, variable)
-    value = _converted(declared, environ)
-    if not 0 <= value < math.inf:
-        raise _Given(str(value), variable).refused("It", "write a number that is not negative.")
-    return value
+def _number(variable: Any, environ: Mapping[str, str]) -> float:
+    """Read one of MLflow's numeric variables; its type and default are MLflow's."""
+    text = environ.get(variable.name) or str(variable.default)
+    try:
+        number = float(variable.type(text))
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise _Given(variable.name, text, "the environment").refused(
+            f"write {'a whole number' if variable.type is int else 'a number'}, 0 or more."
+        )
+    return number
 
 
 def _timeout(environ: Mapping[str, str]) -> float:
-    seconds = _http("MLFLOW_HTTP_REQUEST_TIMEOUT", environ)
+    variable = environment_variables.MLFLOW_HTTP_REQUEST_TIMEOUT
+    seconds = _number(variable, environ)
     if not seconds:
-        raise _Given("0", "MLFLOW_HTTP_REQUEST_TIMEOUT").refused(
-            "timeout", "write a number of seconds above 0."
+        raise _Given(variable.name, "0", "the environment").refused(
+            "write a number of seconds above 0."
         )
     return seconds
 
 
-def _converted(declared: Any, environ: Mapping[str, str]) -> float:
-    text = environ.get(declared.name)
-    if not text:
-        return float(declared.default)
-    try:
-        return float(declared.type(text))
-    except ValueError:
-        raise _Given(text, declared.name).refused("It", "write a number.") from None
-
-
 def _verify(environ: Mapping[str, str]) -> bool | str:
-    variable = "MLFLOW_TRACKING_INSECURE_TLS"
-    text = environ.get(variable, "").lower() or "false"
-    if text not in ("true", "false", "1", "0"):
-        raise _Given(text, variable).refused("It", "write true or false.")
-    insecure = text in ("true", "1")
-    bundle = _certificate("MLFLOW_TRACKING_SERVER_CERT_PATH", environ)
+    variable = environment_variables.MLFLOW_TRACKING_INSECURE_TLS.name
+    text = environ.get(variable) or "false"
+    if text.lower() not in ("true", "1", "false", "0"):
+        raise _Given(variable, text, "the environment").refused("write true or false.")
+    insecure = text.lower() in ("true", "1")
+    bundle = _existing(environment_variables.MLFLOW_TRACKING_SERVER_CERT_PATH, environ)
     if insecure and bundle:
         raise MlflowException.invalid_parameter_value(
             f"{variable} and MLFLOW_TRACKING_SERVER_CERT_PATH contradict each other: unset one."
@@ -349,8 +340,10 @@ def _verify(environ: Mapping[str, str]) -> bool | str:
     return bundle or not insecure
 
 
-def _certificate(variable: str, environ: Mapping[str, str]) -> str | None:
-    path = environ.get(variable) or None
+def _existing(variable: Any, environ: Mapping[str, str]) -> str | None:
+    path = environ.get(variable.name) or None
     if path and not os.path.exists(path):
-        raise _Given(path, variable).refused("It", "write the path of a file that exists.")
+        raise _Given(variable.name, path, "the environment").refused(
+            "write the path of a file that exists."
+        )
     return path

@@ -1,22 +1,10 @@
-"""Who signs: ``Settings`` come in, credentials for one request go out.
+"""Credentials for one request, kept up to date.
 
 The signers are OCI's own. They are made by the first call, never before, and made anew when what
 they were made of has changed: the token file was rewritten, half of what a token had left to live
-is over, or the service answered 401. A signer is published only when it is complete, as one
-immutable ``Credentials``, so a thread never signs with the key of one token in the name of another
+is over, or the service answered 401. Credentials are published only when they are complete, and
+never change afterwards, so a thread cannot sign with the key of one token in the name of another
 (OCI's signers replace the two one after the other).
-
-``auth=auto``, the default, comes to the first of these that applies:
-
-1. the profile's ``authentication_type``, with ``delegation_token_file`` for a delegation token;
-2. the profile's ``security_token_file``: ``security_token``;
-3. the profile's key, or the variables ``OCI_CLI_KEY_FILE`` and ``_KEY_CONTENT``: ``api_key``;
-4. KUBERNETES_SERVICE_HOST and OCI_RESOURCE_PRINCIPAL_REGION, but no OCI_RESOURCE_PRINCIPAL_RPST:
-   ``oke_workload_identity``, which Oracle has configured like this;
-5. OCI_RESOURCE_PRINCIPAL_VERSION: ``resource_principal``.
-
-Instance principals are never guessed: only a request to the metadata service could tell, and off
-OCI that request hangs for minutes.
 """
 
 from __future__ import annotations
@@ -25,22 +13,21 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import UNAUTHENTICATED
 
-from mlflow_oci_store.client.profile import Profile, missing_profile, read_profile
+from mlflow_oci_store.client.principal import Principal
 from mlflow_oci_store.settings import Settings
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from oci.signer import AbstractBaseSigner
 
 _TOKEN_PREFIX = "ST$"  # noqa: S105 - how OCI marks a keyId that is a token
-# Credentials are not renewed more often than this, however little they have left to live.
+# Tokens are not renewed more often than this, however little they have left to live.
 _SHORTEST_RENEWAL_SECONDS = 1.0
 
 
@@ -50,8 +37,8 @@ class Credentials(NamedTuple):
     Attributes:
         key_id: the signature's ``keyId``: ``tenancy/user/fingerprint`` or ``ST$<token>``.
         private_key: the key that belongs to it.
-        headers: headers to send and to sign after ``host``, in this order (``opc-obo-token`` for
-            a delegation token, otherwise none).
+        headers: headers to send, and to sign right after ``host``: ``opc-obo-token`` for a
+            delegation token, otherwise none.
     """
 
     key_id: str
@@ -63,7 +50,7 @@ class Credentials(NamedTuple):
 
 
 class Authenticator:
-    """The credentials of one store, kept up to date.
+    """The credentials of one store.
 
     It may be shared by threads and used on both sides of a fork. Pickled, it takes only its
     settings along, and finds its credentials again where it is unpickled.
@@ -72,8 +59,8 @@ class Authenticator:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._issued: _Issued | None = None
-        # A lock held by another thread while this process forks would stay held in the child for
-        # ever, so every process has its own.
+        # A lock that another thread holds while this process forks would stay locked in the
+        # child, so every process has one of its own.
         self._locks: dict[int, threading.Lock] = {}
 
     def __reduce__(self) -> tuple[type[Authenticator], tuple[Settings]]:
@@ -84,12 +71,12 @@ class Authenticator:
 
         Raises:
             MlflowException: UNAUTHENTICATED, if a token has expired or none is to be had;
-                INVALID_PARAMETER_VALUE, if the profile or its files cannot be used. The message
-                names file, profile and fix, and repeats no content.
+                INVALID_PARAMETER_VALUE, if the profile or a file it names cannot be used. The
+                message names file, profile and fix, and repeats no content.
         """
         return self._up_to_date().credentials
 
-    def signer(self) -> Any:
+    def signer(self) -> AbstractBaseSigner:
         """Return OCI's signer for the same principal, for OCI's own clients.
 
         Raises:
@@ -105,14 +92,15 @@ class Authenticator:
                 them meanwhile, nothing more is done. None means the present ones.
 
         Returns:
-            True if the credentials are others than the rejected, so that repeating is worth it.
+            True if there are others now, so that the call is worth repeating.
 
         Raises:
             MlflowException: as ``credentials`` does.
         """
         with self._lock():
             issued = self._issued
-            rejected = rejected or (issued and issued.credentials)
+            if rejected is None and issued:
+                rejected = issued.credentials
             if issued is None or issued.credentials is rejected:
                 self._issued = issued = _issue(self._settings)
             return rejected is None or issued.credentials.key_id != rejected.key_id
@@ -144,8 +132,8 @@ class Authenticator:
         try:
             return _issue(self._settings)
         except MlflowException:
-            # A file that is being rewritten or a service that is out for a moment does no harm as
-            # long as the old token is good.
+            # A file that is just being rewritten, or a service that is out for a moment, does no
+            # harm as long as the old token is good.
             if old is None or old.expires_at <= time.time():
                 raise
             return old._replace(renew_at=_renewal(old.expires_at))
@@ -155,10 +143,10 @@ class Authenticator:
 
 
 class _Issued(NamedTuple):
-    """Credentials with what they were made of and how long they are good."""
+    """Credentials, with what tells when they are due to be renewed."""
 
     credentials: Credentials
-    signer: Any
+    signer: AbstractBaseSigner
     region: str | None
     description: str
     expires_at: float
@@ -173,266 +161,47 @@ class _Issued(NamedTuple):
 
 
 def _issue(settings: Settings) -> _Issued:
-    kind, profile = _chosen(settings)
-    token_file = profile.path(_TOKEN_ENTRIES[kind]) if kind in _TOKEN_ENTRIES else None
+    principal = Principal.of(settings)
     # Taken before the file is read: if it changes in between, it is read once more.
-    stamp = _stamp(token_file)
-    signer = _SIGNERS[kind](profile)
-    description = f"{kind} ({profile.name})" if profile.name else kind
-    expires_at = _expiry(signer.api_key, token_file or description)
-    if expires_at <= time.time():
-        raise _expired(settings, kind, token_file or description)
+    stamp = _stamp(principal.token_file)
+    signer = principal.signer()
+    expires_at = _expiry(signer.api_key, principal)
     delegation_token = getattr(signer, "delegation_token", None)
-    headers = {"opc-obo-token": delegation_token} if delegation_token else {}
     return _Issued(
-        credentials=Credentials(signer.api_key, signer.private_key, headers),
+        credentials=Credentials(
+            signer.api_key,
+            signer.private_key,
+            {"opc-obo-token": delegation_token} if delegation_token else {},
+        ),
         signer=signer,
-        region=getattr(signer, "region", None) or profile.entries.get("region"),
-        description=description,
+        region=getattr(signer, "region", None) or principal.profile.entries.get("region"),
+        description=principal.description,
         expires_at=expires_at,
         renew_at=_renewal(expires_at),
-        token_file=token_file,
+        token_file=principal.token_file,
         stamp=stamp,
     )
 
 
-def _chosen(settings: Settings) -> tuple[str, Profile]:
-    kind = settings.auth
-    if kind != "auto" and kind not in _PROFILE_KINDS:
-        return kind, _NO_PROFILE
-    profile = read_profile(settings)
-    if kind == "auto":
-        kind = _detected(profile)
-    if kind not in _PROFILE_KINDS:
-        return kind, _NO_PROFILE
-    if not profile.entries:
-        raise missing_profile(settings)
-    return kind, profile
-
-
-def _detected(profile: Profile) -> str:
-    entries = profile.entries
-    if declared := entries.get("authentication_type"):
-        if declared not in _SIGNERS:
-            raise MlflowException.invalid_parameter_value(
-                f"{profile.name} has an unknown authentication_type: write one of "
-                f"{', '.join(_SIGNERS)}."
-            )
-        return "delegation_token" if "delegation_token_file" in entries else declared
-    if "security_token_file" in entries:
-        return "security_token"
-    if "key_file" in entries or "key_content" in entries:
-        return "api_key"
-    variables = os.environ.keys()
-    if {"KUBERNETES_SERVICE_HOST", "OCI_RESOURCE_PRINCIPAL_REGION"} <= variables and (
-        "OCI_RESOURCE_PRINCIPAL_RPST" not in variables
-    ):
-        return "oke_workload_identity"
-    if "OCI_RESOURCE_PRINCIPAL_VERSION" in variables:
-        return "resource_principal"
-    raise MlflowException(
-        f"Nothing says who signs: {profile.name} has no authentication_type, no "
-        "security_token_file and no key_file, and neither OCI_CLI_KEY_FILE nor "
-        "OCI_RESOURCE_PRINCIPAL_VERSION is set. Run `oci setup config` or `oci session "
-        "authenticate`, or, on an OCI compute instance, add ?auth=instance_principal to the "
-        "tracking URI.",
-        UNAUTHENTICATED,
-    )
-
-
-def _api_key(profile: Profile) -> Any:
-    import oci.config
-    import oci.signer
-
-    # The region is nobody's business here, and a declared type would skip the checks.
-    entries = {"region": "", **profile.entries}
-    entries.pop("authentication_type", None)
-    try:
-        oci.config.validate_config(entries)
-    except oci.exceptions.InvalidConfig as error:
-        faults = ", ".join(f"{entry} is {fault}" for entry, fault in sorted(error.errors.items()))
-        raise MlflowException.invalid_parameter_value(
-            f"{profile.name} is no API key: {faults}. Correct it, or choose another kind of "
-            "authentication with ?auth=... in the tracking URI."
-        ) from None
-    with _explained_key_faults(profile):
-        return _with_rsa_key(
-            oci.signer.Signer(
-                entries["tenancy"],
-                entries["user"],
-                entries["fingerprint"],
-                private_key_file_location=entries.get("key_file"),
-                pass_phrase=entries.get("pass_phrase"),
-                private_key_content=entries.get("key_content"),
-            )
-        )
-
-
-def _security_token(profile: Profile) -> Any:
-    import oci.auth.signers
-    import oci.signer
-
-    token = _read_token(profile, "security_token_file")
-    key_file = profile.path("key_file")
-    with _explained_key_faults(profile):
-        key = oci.signer.load_private_key_from_file(key_file, profile.entries.get("pass_phrase"))
-        return _with_rsa_key(oci.auth.signers.SecurityTokenSigner(token, key))
-
-
-def _delegation_token(profile: Profile) -> Any:
-    import oci.auth.signers
-
-    token = _read_token(profile, "delegation_token_file")
-    if "OCI_RESOURCE_PRINCIPAL_VERSION" in os.environ:
-        return _obtained(
-            oci.auth.signers.get_resource_principal_delegation_token_signer,
-            delegation_token=token,
-        )
-    return _obtained(
-        oci.auth.signers.InstancePrincipalsDelegationTokenSigner, delegation_token=token
-    )
-
-
-def _instance_principal(_profile: Profile) -> Any:
-    import oci.auth.signers
-
-    return _obtained(oci.auth.signers.InstancePrincipalsSecurityTokenSigner)
-
-
-def _resource_principal(_profile: Profile) -> Any:
-    import oci.auth.signers
-
-    return _obtained(oci.auth.signers.get_resource_principals_signer)
-
-
-def _oke_workload_identity(_profile: Profile) -> Any:
-    import oci.auth.signers
-
-    return _obtained(oci.auth.signers.get_oke_workload_identity_resource_principal_signer)
-
-
-_SIGNERS: Mapping[str, Callable[[Profile], Any]] = {
-    "api_key": _api_key,
-    "security_token": _security_token,
-    "delegation_token": _delegation_token,
-    "instance_principal": _instance_principal,
-    "resource_principal": _resource_principal,
-    "oke_workload_identity": _oke_workload_identity,
-}
-_PROFILE_KINDS = ("api_key", "security_token", "delegation_token")
-_TOKEN_ENTRIES = {
-    "security_token": "security_token_file",
-    "delegation_token": "delegation_token_file",
-}
-_NO_PROFILE = Profile("", {})
-
-
-def _obtained(make: Callable[..., Any], **arguments: str) -> Any:
-    """Make a signer that asks OCI for a token, and explain it if that fails."""
-    import jwt
-    import oci.exceptions
-    from circuitbreaker import CircuitBreakerError  # type: ignore[import-untyped]
-    from oci.auth.certificate_retriever import InvalidCertificateFromInstanceMetadataError
-
-    try:
-        return make(**arguments)
-    except (OSError, ValueError) as error:
-        # Connection errors of requests are OSErrors; neither kind quotes what it could not read.
-        reason = f"{type(error).__name__}: {error}"
-    except oci.exceptions.ServiceError as error:
-        reason = f"the answer was {error.status} {error.code}"
-    except (
-        AttributeError,
-        CircuitBreakerError,
-        InvalidCertificateFromInstanceMetadataError,
-        KeyError,
-        RuntimeError,
-        jwt.PyJWTError,
-        oci.exceptions.ClientError,
-    ) as error:
-        reason = type(error).__name__
-    raise MlflowException(
-        f"OCI gave no token to {getattr(make, '__name__', make)} ({reason}). Is this running where "
-        "that principal exists, and are its environment variables set? Otherwise choose another "
-        "kind of authentication with ?auth=... in the tracking URI.",
-        UNAUTHENTICATED,
-    )
-
-
-@contextmanager
-def _explained_key_faults(profile: Profile) -> Iterator[None]:
-    import oci.exceptions
-    from cryptography.exceptions import UnsupportedAlgorithm
-
-    where = profile.entries.get("key_file", "OCI_CLI_KEY_CONTENT")
-    try:
-        yield
-    except OSError as error:
-        reason = f"it cannot be read ({error.strerror}); correct key_file"
-    except oci.exceptions.MissingPrivateKeyPassphrase:
-        reason = "it is encrypted; add pass_phrase to the profile or set OCI_CLI_PASSPHRASE"
-    except oci.exceptions.InvalidPrivateKey:
-        reason = "it is no private key in PEM format, or its pass_phrase is wrong"
-    except (UnsupportedAlgorithm, TypeError, ValueError):
-        reason = "it is no RSA private key in PEM format"
-    else:
-        return
-    raise MlflowException.invalid_parameter_value(
-        f"The private key {where} of {profile.name} cannot be used: {reason}."
-    )
-
-
-def _with_rsa_key(signer: Any) -> Any:
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-
-    if not isinstance(signer.private_key, RSAPrivateKey):
-        raise TypeError("OCI signs with RSA keys only")
-    return signer
-
-
-def _read_token(profile: Profile, entry: str) -> str:
-    path = profile.path(entry)
-    try:
-        token = Path(path).read_text(encoding="ascii").strip()
-    except OSError as error:
-        reason = f"cannot be read ({error.strerror})"
-    except UnicodeDecodeError:
-        reason = "holds no token"
-    else:
-        if token:
-            return token
-        reason = "is empty"
-    raise MlflowException.invalid_parameter_value(
-        f"The {entry} {path} of {profile.name} {reason}. `oci session authenticate` writes a new "
-        "one."
-    )
-
-
-def _expiry(key_id: str, source: str) -> float:
+def _expiry(key_id: str, principal: Principal) -> float:
     import jwt
 
     if not key_id.startswith(_TOKEN_PREFIX):
         return math.inf
+    token = key_id.removeprefix(_TOKEN_PREFIX)
     try:
-        claims = jwt.decode(key_id.removeprefix(_TOKEN_PREFIX), options={"verify_signature": False})
-        return float(claims.get("exp", math.inf))
+        claims = jwt.decode(token, options={"verify_signature": False})
+        expires_at = float(claims.get("exp", math.inf))
+        fault = "has expired"
     except (jwt.PyJWTError, TypeError, ValueError):
-        raise MlflowException(
-            f"The token of {source} is no JSON web token: have a new one issued.", UNAUTHENTICATED
-        ) from None
-
-
-def _expired(settings: Settings, kind: str, source: str) -> MlflowException:
-    if kind == "security_token":
-        region = f" --region {settings.region}" if settings.region else ""
-        fix = (
-            f"run `oci session authenticate --profile-name {settings.profile}{region}`, or `oci "
-            f"session refresh --profile {settings.profile}` before it expires"
-        )
-    else:
-        fix = "what provides it must provide a new one"
-    return MlflowException(
-        f"The token of {source} (profile {settings.profile}) has expired: {fix}.", UNAUTHENTICATED
+        expires_at = -math.inf
+        fault = "is no JSON web token"
+    if expires_at > time.time():
+        return expires_at
+    where = f" in {principal.token_file}" if principal.token_file else ""
+    raise MlflowException(
+        f"The token of {principal.description}{where} {fault}: {principal.remedy}.",
+        UNAUTHENTICATED,
     )
 
 
@@ -442,10 +211,8 @@ def _renewal(expires_at: float) -> float:
 
 
 def _stamp(path: str | None) -> tuple[int, ...]:
-    if path is None:
-        return ()
     try:
-        status = os.stat(path)
+        status = os.stat(path) if path else None
     except OSError:
-        return ()
-    return status.st_mtime_ns, status.st_size, status.st_ino
+        status = None
+    return (status.st_mtime_ns, status.st_size, status.st_ino) if status else ()

@@ -1,9 +1,9 @@
-"""The OCI profile: who signs, as ``oci setup config`` and ``oci session authenticate`` wrote it.
+"""The OCI profile, as ``oci setup config`` and ``oci session authenticate`` write it.
 
-``oci.config`` reads the file. Over it go the variables with which the OCI CLI and ``aidp-cli``
-replace single entries (``OCI_CLI_USER`` and so on), so that a job that has only variables needs no
-file. What a profile holds is secret in part: no error here repeats more of it than names of
-entries and paths, and errors of the parser, which quote the file, are not chained.
+``oci.config`` reads the file. Over its entries go the variables by which the OCI CLI and
+``aidp-cli`` replace single ones (OCI_CLI_USER and so on), so that a job that has only variables
+needs no file. What a profile holds is secret in part: no error here repeats more of it than names
+of entries and paths, and errors of the parser, which quote the file, are not chained.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 
 from mlflow_oci_store.settings import DEFAULTS, Settings
 
-# The same table as in aidp-cli's main module.
+# The same table as aidp-cli's.
 OVERRIDES = {
     "OCI_CLI_USER": "user",
     "OCI_CLI_FINGERPRINT": "fingerprint",
@@ -30,24 +30,31 @@ OVERRIDES = {
 
 
 class Profile(NamedTuple):
-    """The entries of a profile, with a name for messages that says where they come from."""
+    """The entries of a profile.
+
+    Attributes:
+        name: the profile's name.
+        entries: what it holds, without empty entries; secrets among them.
+        description: for messages, ``profile DEFAULT in ~/.oci/config``.
+    """
 
     name: str
     entries: Mapping[str, str]
+    description: str = ""
 
     def __repr__(self) -> str:
-        return f"Profile({self.name!r}, {sorted(self.entries)})"
+        return f"Profile({self.description!r}, {sorted(self.entries)})"
 
     def path(self, entry: str) -> str:
-        """Return the path an entry holds, ``~`` expanded.
+        """Return the path that an entry holds, with ``~`` expanded.
 
         Raises:
             MlflowException: INVALID_PARAMETER_VALUE, if there is no such entry.
         """
         if entry not in self.entries:
             raise MlflowException.invalid_parameter_value(
-                f"{self.name} has no {entry}: add it, or choose another kind of authentication "
-                "with ?auth=... in the tracking URI or MLFLOW_OCI_DP_AUTH."
+                f"There is no {entry} in {self.description}: add it, or choose another kind of "
+                "authentication with ?auth=... in the tracking URI."
             )
         return os.path.expanduser(self.entries[entry])
 
@@ -56,43 +63,42 @@ def read_profile(settings: Settings) -> Profile:
     """Read the profile that the settings name, with the variables that replace its entries.
 
     Returns:
-        The profile. It has no entries if nobody named one, and there is none by default.
+        The profile; without entries, if nobody named one and the default does not exist.
 
     Raises:
-        MlflowException: INVALID_PARAMETER_VALUE, if a profile that was named does not exist, or the
-            file cannot be read.
+        MlflowException: INVALID_PARAMETER_VALUE, if a profile that was named does not exist, or its
+            file cannot be used.
     """
-    overrides = {entry: os.environ[name] for name, entry in OVERRIDES.items() if name in os.environ}
-    name = f"profile {settings.profile} in {settings.config_file}"
-    if overrides:
-        variables = [variable for variable, entry in OVERRIDES.items() if entry in overrides]
-        name += f" with {', '.join(variables)}"
-    entries = _from_file(settings) | overrides
+    entries = _entries(settings)
     named = (settings.profile, settings.config_file) != (
         DEFAULTS["profile"],
         DEFAULTS["config_file"],
     )
     if named and not entries:
         raise missing_profile(settings)
-    return Profile(name, {entry: value for entry, value in entries.items() if value})
+    description = f"profile {settings.profile} in {settings.config_file}"
+    variables = [variable for variable in OVERRIDES if os.environ.get(variable)]
+    if variables:
+        description += f" with {', '.join(variables)}"
+        entries |= {OVERRIDES[variable]: os.environ[variable] for variable in variables}
+    return Profile(settings.profile, entries, description)
 
 
 def missing_profile(settings: Settings) -> MlflowException:
     """Return the error that says that there is no such profile, and how to come by one."""
-    readable = os.access(os.path.expanduser(settings.config_file), os.R_OK)
     fault = (
-        f"The OCI configuration file {settings.config_file} has no profile {settings.profile}"
-        if readable
-        else f"The OCI configuration file {settings.config_file}, for profile {settings.profile}, "
-        "does not exist or may not be read"
+        "has no such profile"
+        if os.access(os.path.expanduser(settings.config_file), os.R_OK)
+        else "does not exist or may not be read"
     )
     return MlflowException.invalid_parameter_value(
-        f"{fault}. Make one with `oci setup config` or `oci session authenticate`, or name another "
-        "with ?profile=... and ?config_file=... in the tracking URI."
+        f"Profile {settings.profile} cannot be read: the file {settings.config_file} {fault}. Make "
+        "one with `oci setup config` or `oci session authenticate`, or name another with "
+        "?profile=... and ?config_file=... in the tracking URI."
     )
 
 
-def _from_file(settings: Settings) -> dict[str, str]:
+def _entries(settings: Settings) -> dict[str, str]:
     import oci.config
     from oci.exceptions import ConfigFileNotFound, InvalidKeyFilePath, ProfileNotFound
 
@@ -100,25 +106,20 @@ def _from_file(settings: Settings) -> dict[str, str]:
         config = oci.config.from_file(settings.config_file, settings.profile)
     except (ConfigFileNotFound, ProfileNotFound):
         return {}
-    except InvalidKeyFilePath:
-        raise _unusable(
-            settings, "its key_file names a file that does not exist: correct the path"
-        ) from None
+    except InvalidKeyFilePath as error:
+        # Names the path and the line.
+        reason = str(error).partition(". For more info")[0]
     except configparser.Error as error:
-        reason = f"it is not an INI file ({type(error).__name__}): correct it"
-        raise _unusable(settings, reason) from None
+        reason = f"the file is no OCI configuration file ({type(error).__name__}); correct it"
     except UnicodeDecodeError:
-        raise _unusable(settings, "it is not UTF-8 text: correct it") from None
+        reason = "the file is not UTF-8 text; correct it"
     except ValueError:
-        raise _unusable(
-            settings,
-            "log_requests must be true or false, and key_content is not allowed in a file: "
-            "set OCI_CLI_KEY_CONTENT or write key_file instead",
-        ) from None
-    return {entry: str(value) for entry, value in config.items() if value}
-
-
-def _unusable(settings: Settings, reason: str) -> MlflowException:
-    return MlflowException.invalid_parameter_value(
+        reason = (
+            "log_requests must be true or false, and key_content may not stand in a file; "
+            "write key_file, or set OCI_CLI_KEY_CONTENT"
+        )
+    else:
+        return {entry: str(value) for entry, value in config.items() if value}
+    raise MlflowException.invalid_parameter_value(
         f"Profile {settings.profile} in {settings.config_file} cannot be used: {reason}."
     )

@@ -1,0 +1,53 @@
+# Everything happens in a virtual environment of the project's own; nothing else is needed on the
+# machine than Python 3.10 or newer (PYTHON=python3.12 chooses another) and make.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+SETUP = $(VENV)/.complete
+
+.PHONY: help demo test lint bench package clean
+
+help:
+	@echo 'make demo     train a model against the embedded service and read the runs back'
+	@echo 'make test     lint, type-check, and run the whole test suite with coverage'
+	@echo 'make lint     only the linters and the type checker'
+	@echo 'make bench    one call, side by side with the alternatives'
+	@echo 'make package  build and check wheel and sdist'
+	@echo 'make clean    remove what these commands made'
+
+$(SETUP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+		|| { echo 'Python 3.10 or newer is needed: make PYTHON=python3.12 ...'; exit 1; }
+	@echo '--- Setting up $(VENV): this takes a few minutes the first time'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --editable '.[dev]'
+	@touch $@
+
+demo: $(SETUP)
+	$(BIN)/python examples/demo.py
+
+lint: $(SETUP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	@rm -f .coverage .coverage.*
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --cov --cov-report= tests
+	@rm -f .coverage.*
+	$(BIN)/coverage report --fail-under 95
+
+bench: $(SETUP)
+	$(BIN)/python benchmarks/call.py
+
+package: $(SETUP)
+	rm -rf build dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+
+clean:
+	rm -rf $(VENV) build dist .demo *.egg-info .coverage* .pytest_cache .mypy_cache .ruff_cache \
+		.import_linter_cache .hypothesis

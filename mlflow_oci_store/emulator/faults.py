@@ -17,6 +17,7 @@ For the command line, the same stands in a JSON file, a list of objects:
 from __future__ import annotations
 
 import json
+import logging
 import random
 import threading
 import time
@@ -27,6 +28,8 @@ from typing import Any, ClassVar
 
 from mlflow_oci_store.emulator.answers import Answer, Delivery, Refusal
 from mlflow_oci_store.emulator.schema import operations
+
+_logger = logging.getLogger(__name__)
 
 
 class ConnectionCut(Exception):
@@ -198,6 +201,8 @@ class Faults:
         self._random = random.Random(seed)  # noqa: S311 - chance, not a secret
         self._lock = threading.Lock()
         self._faults: list[_Counted] = []
+        self._from_file: list[_Counted] = []
+        self._file: _File | None = None
 
     def add(self, fault: Fault) -> None:
         """Put a fault in force."""
@@ -205,18 +210,58 @@ class Faults:
             self._faults.append(_Counted(fault))
 
     def clear(self) -> None:
-        """Lift all faults."""
+        """Lift all faults, and leave the file alone that was followed."""
         with self._lock:
             self._faults.clear()
+            self._from_file.clear()
+            self._file = None
+
+    def follow(self, path: Path) -> None:
+        """Put the faults of a file in force, and again whenever the file changes.
+
+        Raises:
+            ValueError: The file is not as described above.
+        """
+        with self._lock:
+            self._file = _File(path)
+            self._reread(self._file)
 
     def due(self, operation: str) -> list[Action]:
         """List what happens to the request that has come in, in the order it was added."""
         with self._lock:
+            if self._file is not None and self._file.changed():
+                try:
+                    self._reread(self._file)
+                except ValueError as error:
+                    _logger.warning("The faults stay as they were: %s", error)
             return [
                 counted.fault.action
-                for counted in self._faults
+                for counted in (*self._faults, *self._from_file)
                 if counted.meets(operation, self._random)
             ]
+
+    def _reread(self, file: _File) -> None:
+        self._from_file = [_Counted(fault) for fault in read_faults(file.path)]
+
+
+class _File:
+    """A file, and whether it has changed since it was last asked."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._seen = self._look()
+
+    def changed(self) -> bool:
+        before, self._seen = self._seen, self._look()
+        return self._seen != before
+
+    def _look(self) -> tuple[int, int, int]:
+        # A file that is being replaced may be missing for a moment; it counts as unchanged content.
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return self._seen
+        return (found.st_mtime_ns, found.st_size, found.st_ino)
 
 
 class _Counted:

@@ -23,6 +23,9 @@ from mlflow_oci_store.emulator.answers import Answer, Delivery, Refusal, Request
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 
+# A socket closed without lingering sends RST instead of FIN.
+_NO_LINGER = struct.pack("ii", 1, 0)
+
 _logger = logging.getLogger(__name__)
 
 
@@ -96,7 +99,10 @@ class Listener(ThreadingHTTPServer):
     def shutdown_request(self, request: Any) -> None:
         with self._lock:
             self._connections.pop(request, None)
-        super().shutdown_request(request)
+        if _is_to_reset(request):
+            self.close_request(request)
+        else:
+            super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         _logger.debug("A connection broke", exc_info=True)
@@ -111,7 +117,6 @@ class _Handler(BaseHTTPRequestHandler):
     server: Listener
     protocol_version = "HTTP/1.1"
     server_version = f"mlflow-oci-store-emulator/{__version__}"
-    sys_version = ""
     disable_nagle_algorithm = True
     wbufsize = -1
 
@@ -130,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self._send(refusal.answer)
             return
-        _, target, _ = self.requestline.split(" ", 2)
+        target = self.requestline.split()[1]
         headers = {name.lower(): value for name, value in self.headers.items()}
         self._send(self.server.answer(Request(self.command, target, headers, body)))
 
@@ -146,10 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.delivery in (Delivery.CLOSED, Delivery.RESET):
             self.close_connection = True
             if answer.delivery is Delivery.RESET:
-                # Closing with unsent data and no linger makes the kernel send RST, not FIN.
-                self.connection.setsockopt(
-                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-                )
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
             return
         self.send_response(answer.status)
         self.send_header("content-type", "application/json")
@@ -168,6 +170,14 @@ class _Handler(BaseHTTPRequestHandler):
     def date_time_string(self, timestamp: float | None = None) -> str:
         return formatdate(self.server.clock() if timestamp is None else timestamp, usegmt=True)
 
+    def version_string(self) -> str:
+        return self.server_version
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        self.close_connection = True
+        refused = "MethodNotImplemented" if code == 501 else "InvalidParameter"
+        self._send(Refusal(code, refused, message or explain or "Not HTTP").answer)
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
         _logger.debug(format, *args)
 
@@ -179,6 +189,11 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _is_to_reset(connection: socket.socket) -> bool:
+    linger = connection.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(_NO_LINGER))
+    return linger == _NO_LINGER
 
 
 def _stop_reading(connection: socket.socket) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import configparser
 import hashlib
+import io
 import json
 import os
 import secrets
@@ -105,7 +106,7 @@ class Principals:
         key_file = self._folder / f"key-{digest}.pem"
         write_private(key_file, _private_pem(key, passphrase))
         self._state.execute(
-            "INSERT INTO api_keys VALUES (?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO api_keys VALUES (?, ?, ?, ?)",
             (f"{self.tenancy_id}/{user_id}/{fingerprint}", user_id, name, der),
         )
         config[name] = {
@@ -211,12 +212,9 @@ class Principals:
         return key
 
     def _write_config(self, config: configparser.RawConfigParser) -> None:
-        with open(
-            os.open(self.config_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
-            "w",
-            encoding="utf-8",
-        ) as file:
-            config.write(file)
+        text = io.StringIO()
+        config.write(text)
+        write_private(self.config_file, text.getvalue().encode())
 
 
 def _rsa_public(key: Any) -> rsa.RSAPublicKey:

@@ -6,6 +6,7 @@ registry store does the rest. Permissions are the service's own, and are kept be
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
@@ -113,16 +114,15 @@ class RegistryOperations:
         run_id: str | None = None,
         tags: Sequence[Json] = (),
         run_link: str | None = None,
-        model_id: str | None = None,
+        model_id: str | None = None,  # MLflow's SQL store keeps no model id either
     ) -> Json:
+        if re.fullmatch(r"models:/[^/@]+", source):
+            raise invalid(
+                "body.source names a logged model, of which the service keeps no location: "
+                "write the location itself"
+            )
         version = self._store.create_model_version(
-            name,
-            source,
-            run_id,
-            [_version_tag(tag) for tag in tags],
-            run_link,
-            description,
-            model_id=model_id,
+            name, source, run_id, [_version_tag(tag) for tag in tags], run_link, description
         )
         return {"model_version": model_version_json(version)}
 

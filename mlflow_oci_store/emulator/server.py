@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote, urlencode
 
+from mlflow_oci_store.emulator import certificates
 from mlflow_oci_store.emulator.faults import Faults
 from mlflow_oci_store.emulator.listener import Listener
 from mlflow_oci_store.emulator.principals import DEFAULT_PROFILE, Principals, unique
@@ -34,6 +35,7 @@ class AidpEmulator:
         data_dir: The data folder, made when missing; None takes a temporary one.
         host: A loopback address.
         port: 0 takes a free port.
+        tls: Serves https; clients trust ``ca_file``.
         backend_store_uri: Keeps MLflow's data in this PostgreSQL database; None keeps it in
             SQLite files of the data folder.
         clock: The service's clock, in seconds since the epoch.
@@ -50,6 +52,7 @@ class AidpEmulator:
         workspace_key: Key of its first workspace.
         config_file: OCI configuration file with the profiles of all users.
         profile: Name of the first user's profile.
+        ca_file: Certificate authority to trust; None without TLS.
         faults: What shall go wrong.
     """
 
@@ -59,6 +62,7 @@ class AidpEmulator:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        tls: bool = False,
         backend_store_uri: str | None = None,
         clock: Callable[[], float] = time.time,
         seed: int | None = None,
@@ -80,9 +84,11 @@ class AidpEmulator:
         self.config_file = str(self._principals.config_file)
         self.profile = DEFAULT_PROFILE
         service = Service(self._workspaces, self._principals, self._ledger, self.faults, clock)
-        self._listener = Listener(host, port, service.answer, clock)
+        self.ca_file = str(certificates.ca_file(folder)) if tls else None
+        context = certificates.server_context(folder) if tls else None
+        self._listener = Listener(host, port, service.answer, clock, context)
         shown_host = f"[{host}]" if ":" in host else host
-        self.endpoint = f"http://{shown_host}:{self._listener.server_port}"
+        self.endpoint = f"{'https' if tls else 'http'}://{shown_host}:{self._listener.server_port}"
 
     @property
     def tracking_uri(self) -> str:

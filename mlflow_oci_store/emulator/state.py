@@ -41,11 +41,34 @@ CREATE TABLE IF NOT EXISTS permissions (
 
 
 class State:
-    """One connection, shared by all threads; each statement is a transaction of its own."""
+    """One connection, shared by all threads; each statement is a transaction of its own.
+
+    The connection locks the file for as long as it is open: two emulators on one data folder would
+    each believe to know all retry tokens.
+
+    Args:
+        path: The file, made when missing.
+
+    Raises:
+        ValueError: Another emulator is running on it.
+    """
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
-        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._connection = sqlite3.connect(
+            path, timeout=0, check_same_thread=False, isolation_level=None
+        )
+        try:
+            self._prepare()
+        except sqlite3.OperationalError as error:
+            self._connection.close()
+            raise ValueError(
+                f"{path.parent} cannot be used ({error}): is another emulator running on it?"
+            ) from error
+        path.chmod(0o600)
+
+    def _prepare(self) -> None:
+        self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.executescript(_TABLES)

@@ -147,12 +147,7 @@ class Databases:
 
     def __init__(self, folder: Path, backend_store_uri: str | None) -> None:
         self.folder = folder
-        self._server = sqlalchemy.make_url(backend_store_uri) if backend_store_uri else None
-        if self._server is not None and self._server.get_backend_name() != "postgresql":
-            raise ValueError(
-                "The emulator keeps its data in SQLite files or in PostgreSQL: "
-                "write --backend-store-uri postgresql://user@host/database, or leave it out"
-            )
+        self._server = _postgresql(backend_store_uri) if backend_store_uri else None
 
     def name(self, kind: str, *place: str) -> str:
         """Name a database after what it is for, in letters any file system and server takes."""
@@ -189,6 +184,20 @@ class Databases:
 def _relax(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _postgresql(uri: str) -> sqlalchemy.URL:
+    try:
+        url = sqlalchemy.make_url(uri)
+    except sqlalchemy.exc.ArgumentError:
+        url = None
+    if url is None or url.get_backend_name() != "postgresql":
+        raise ValueError(
+            "The emulator keeps its data in SQLite files or in PostgreSQL: "
+            "give postgresql://user@host/database as backend store, or leave it out"
+        )
+    # SQLAlchemy's default driver is not the same in all its versions.
+    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
 
 
 @cache

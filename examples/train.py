@@ -1,7 +1,7 @@
 """An MLflow training script as anybody writes it: nothing in it knows where it logs to.
 
-    export MLFLOW_TRACKING_URI=oci-dp://<ai-data-platform-ocid>/<workspace-key>
-    python examples/train.py
+export MLFLOW_TRACKING_URI=oci-dp://<ai-data-platform-ocid>/<workspace-key>
+python examples/train.py
 """
 
 import time

@@ -44,7 +44,7 @@ class ApiKey:
         der = self.private_key.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        digest = hashes.Hash(hashes.MD5())  # noqa: S303 - OCI's fingerprints are MD5
+        digest = hashes.Hash(hashes.MD5())  # OCI's fingerprints are
         digest.update(der)
         self.fingerprint = digest.finalize().hex(":")
         self.key_file = folder / "key.pem"

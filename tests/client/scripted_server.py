@@ -14,7 +14,7 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from http.client import HTTPMessage, parse_headers
@@ -137,11 +137,11 @@ def scripted_server(*script: Step, tls: ssl.SSLContext | None = None) -> Iterato
 
     def serve(connection: socket.socket, number: int) -> None:
         try:
-            if tls is not None:
-                connection = tls.wrap_socket(connection, server_side=True)
-            converse(server, connection, number, stopped)
-        except OSError:
-            pass  # the client went away, or would not trust the certificate
+            # The client may go away, or not trust the certificate.
+            with suppress(OSError):
+                if tls is not None:
+                    connection = tls.wrap_socket(connection, server_side=True)
+                converse(server, connection, number, stopped)
         finally:
             connection.close()
             server.closed_connections.release()
@@ -193,7 +193,5 @@ def next_step(script: deque[Step]) -> Step:
 
 def with_no_peer(connection: socket.socket) -> None:
     """Wake a thread that waits on a connection."""
-    try:
+    with suppress(OSError):  # closed already
         connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # closed already

@@ -84,12 +84,12 @@ class Authenticator:
         """
         return self._up_to_date().signer
 
-    def refresh(self, rejected: Credentials | None = None) -> bool:
+    def refresh(self, rejected: Credentials) -> bool:
         """Look for other credentials, after the service answered 401.
 
         Args:
             rejected: the credentials of the request in question. If another thread has replaced
-                them meanwhile, nothing more is done. None means the present ones.
+                them meanwhile, nothing more is done.
 
         Returns:
             True if there are others now, so that the call is worth repeating.
@@ -99,11 +99,9 @@ class Authenticator:
         """
         with self._lock():
             issued = self._issued
-            if rejected is None and issued:
-                rejected = issued.credentials
-            if issued is None or issued.credentials is rejected:
+            if issued is None or issued.credentials.key_id == rejected.key_id:
                 self._issued = issued = _issue(self._settings)
-            return rejected is None or issued.credentials.key_id != rejected.key_id
+            return issued.credentials.key_id != rejected.key_id
 
     @property
     def region(self) -> str | None:

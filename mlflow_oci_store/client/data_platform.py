@@ -16,7 +16,6 @@ import logging
 import platform
 import time
 from collections.abc import Callable, Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -39,6 +38,7 @@ from mlflow_oci_store.client.connection import (
     ConnectionRefusedForGood,
     ConnectionTimedOut,
 )
+from mlflow_oci_store.client.http_date import epoch_seconds
 from mlflow_oci_store.client.operations import OPERATIONS, Effect, Operation, Scope
 from mlflow_oci_store.client.retry import RetryPolicy, is_transient, retry_after_seconds
 from mlflow_oci_store.client.retry_token import new_request_id, new_retry_token
@@ -62,6 +62,8 @@ _logger = logging.getLogger(__name__)
 _MAX_CLOCK_SKEW_SECONDS = 300.0
 # How much of an unreadable answer an error quotes.
 _QUOTED_CHARACTERS = 200
+# What reading an answer of another shape raises, one that is nested too deeply included.
+_UNREADABLE = (KeyError, TypeError, ValueError, RecursionError)
 # A pause from here on is worth a line to somebody who watches the training.
 _NOTEWORTHY_PAUSE_SECONDS = 1.0
 
@@ -129,12 +131,18 @@ class DataPlatformClient:
             MlflowException: The credentials cannot be used.
         """
         row = OPERATIONS[operation]
-        target, body = self._encode(row, payload)
+        try:
+            target, body = self._encode(row, payload)
+        except (TypeError, ValueError) as error:
+            # A lone surrogate is a UnicodeEncodeError, which is a ValueError.
+            raise MlflowException(
+                f"{operation}: the request cannot be written: {error}.", INVALID_PARAMETER_VALUE
+            ) from error
         headers = dict(self._headers)
         if row.retry_token:
             headers["opc-retry-token"] = new_retry_token()
-        answer = self._try_until_answered(row, target, headers, body)
-        return _parsed(row, answer, parse)
+        answer, request_id, retries = self._try_until_answered(row, target, headers, body)
+        return _parsed(row, answer, request_id, retries, parse)
 
     def _encode(self, row: Operation, payload: Payload | bytes) -> tuple[str, bytes | None]:
         path = row.path
@@ -156,11 +164,11 @@ class DataPlatformClient:
                 quote_via=quote,
             )
             return (f"{target}?{query}" if query else target), None
-        return target, encode_json(row.name, fields)
+        return target, _json(fields)
 
     def _try_until_answered(
         self, row: Operation, target: str, headers: dict[str, str], body: bytes | None
-    ) -> Answer:
+    ) -> tuple[Answer, str, int]:
         policy = self._retry_policy
         connection = self._connection or self._connect()
         hashed = body_headers(body)
@@ -191,11 +199,11 @@ class DataPlatformClient:
                 cause: BaseException | None = error
             else:
                 if answer.status in (200, 201, 202, 204):
-                    return answer
+                    return answer, request_id, retries
                 failure, oci_code = self._refused(row, answer, request_id, retries)
                 cause = None
                 if oci_code == INVALIDATED_RETRY_TOKEN and retries:
-                    return self._applied_before(row, failure)
+                    return self._applied_before(row, failure), request_id, retries
                 if answer.status == 401 and may_refresh:
                     may_refresh = False
                     if self.authenticator.refresh(credentials):
@@ -313,52 +321,44 @@ class DataPlatformClient:
         )
 
 
-def encode_json(operation: str, value: Any) -> bytes:
-    """Encode a request body: compact JSON in UTF-8.
-
-    Args:
-        operation: The operation it is for; an error names it.
-        value: What to encode. Floats must be finite (``wire.number`` encodes the others).
-
-    Raises:
-        MlflowException: INVALID_PARAMETER_VALUE, when a value has no JSON form.
-    """
-    try:
-        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-        return text.encode("utf-8")
-    except (TypeError, ValueError) as error:
-        # UnicodeEncodeError, from a lone surrogate, is a ValueError.
-        raise MlflowException(
-            f"{operation}: the request cannot be written as JSON: {error}.", INVALID_PARAMETER_VALUE
-        ) from error
+def _json(fields: Payload) -> bytes:
+    text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8")
 
 
-def _parsed(row: Operation, answer: Answer, parse: Callable[[Json], T]) -> T:
+def _parsed(
+    row: Operation, answer: Answer, request_id: str, retries: int, parse: Callable[[Json], T]
+) -> T:
     body = answer.body
     try:
         content = json.loads(body) if body else {}
         if not isinstance(content, dict):
             raise TypeError(f"a JSON {type(content).__name__} where an object was expected")
         return parse(content)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        request_id = answer.headers.get("opc-request-id")
+    except (*_UNREADABLE, AttributeError, OverflowError) as error:
+        request_id = answer.headers.get("opc-request-id") or request_id
+        reason = f"{type(error).__name__}: {error}"[:_QUOTED_CHARACTERS]
         raise OciDataPlatformException(
-            f"{row.name}: the service's answer cannot be read ({type(error).__name__}: {error}). "
-            f"It begins: {_quoted(body)} ({_facts(request_id or '', 0)})",
+            f"{row.name}: the service's answer cannot be read ({reason}). It begins: "
+            f"{_quoted(body)} ({_facts(request_id, retries)})",
             INTERNAL_ERROR,
             operation=row.name,
             status=answer.status,
             request_id=request_id,
+            retries=retries,
         ) from error
 
 
 def _oci_error(answer: Answer) -> tuple[str | None, str]:
     try:
         content = json.loads(answer.body)
-        return str(content["code"]), str(content["message"]).rstrip(".") + "."
-    except (KeyError, TypeError, ValueError):
-        quoted = _quoted(answer.body) if answer.body else "no explanation"
-        return None, f"not an answer of OCI ({quoted})."
+        code, message = content["code"], content["message"]
+    except _UNREADABLE:
+        code = message = None
+    if isinstance(code, str) and isinstance(message, str):
+        return code, message.rstrip(".") + "."
+    quoted = _quoted(answer.body) if answer.body else "no explanation"
+    return None, f"not an answer of OCI ({quoted})."
 
 
 def _quoted(body: bytes) -> str:
@@ -367,12 +367,10 @@ def _quoted(body: bytes) -> str:
 
 
 def _clock_hint(date: str | None) -> str:
-    if date is None:
+    service_time = epoch_seconds(date) if date else None
+    if service_time is None:
         return ""
-    try:
-        skew = time.time() - parsedate_to_datetime(date).timestamp()
-    except (TypeError, ValueError):
-        return ""
+    skew = time.time() - service_time
     if abs(skew) <= _MAX_CLOCK_SKEW_SECONDS:
         return ""
     return (

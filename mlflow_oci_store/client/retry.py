@@ -10,11 +10,16 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass
+
+from mlflow_oci_store.client.http_date import epoch_seconds
 
 # The longest pause between two tries; urllib3, which does MLflow's own retries, has the same.
 MAX_PAUSE_SECONDS = 120.0
+# Doubling more often than this changes no pause, and at last has no floating point number.
+_MAX_DOUBLINGS = 64
+
+_random = random.SystemRandom()
 
 _TRANSIENT_STATUSES = frozenset(
     {
@@ -63,10 +68,13 @@ def retry_after_seconds(header: str | None, now: float) -> float | None:
     text = header.strip()
     if text.isdecimal() and text.isascii():
         return float(text)
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
-    except (TypeError, ValueError, OverflowError):
-        return None
+    date = epoch_seconds(text)
+    return None if date is None else max(0.0, date - now)
+
+
+def _uniform(low: float, high: float) -> float:
+    # A function of the module, so that a policy can be pickled; the generator itself cannot.
+    return _random.uniform(low, high)
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,7 @@ class RetryPolicy:
     deadline: float
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
-    uniform: Callable[[float, float], float] = field(default=random.SystemRandom().uniform)
+    uniform: Callable[[float, float], float] = _uniform
 
     def pause_before(self, retry: int, retry_after: float | None) -> float:
         """Seconds to wait before a retry: full jitter, and never less than the service asked for.
@@ -99,6 +107,6 @@ class RetryPolicy:
             retry: Number of the retry, from 0.
             retry_after: Seconds that the service asked for, or None.
         """
-        ceiling = min(MAX_PAUSE_SECONDS, self.backoff_factor * 2.0**retry)
+        ceiling = min(MAX_PAUSE_SECONDS, self.backoff_factor * 2.0 ** min(retry, _MAX_DOUBLINGS))
         backoff = self.uniform(0.0, ceiling) + self.uniform(0.0, self.backoff_jitter)
         return max(min(backoff, MAX_PAUSE_SECONDS), retry_after or 0.0)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 _POOL_SIZE = 64
 
 _KEEP_ALIVE = (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+# TLS faults that are those of the network: the handshake or the stream broke off.
+_BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLSyscallError, ssl.SSLZeroReturnError)
+
+# The most of a reason that an error repeats; part of it may come from the other side.
+_REASON_CHARACTERS = 200
 
 
 class Answer(NamedTuple):
@@ -43,7 +50,8 @@ class ConnectionTimedOut(ConnectionFailed):
 
 
 class ConnectionRefusedForGood(ConnectionFailed):
-    """No answer can come however often it is tried: a certificate that is not trusted."""
+    """No answer can come however often it is tried: a certificate that is not trusted or cannot be
+    read, or a proxy that is none."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,8 @@ class Connection:
 
         Raises:
             ConnectionTimedOut: The time was up.
-            ConnectionRefusedForGood: The server's certificate is not trusted.
+            ConnectionRefusedForGood: The server's certificate is not trusted, or what the settings
+                and the environment say of certificates and proxies cannot be used.
             ConnectionFailed: Anything else that kept an answer from arriving whole.
         """
         from urllib3 import exceptions as urllib3_errors
@@ -113,15 +122,37 @@ class Connection:
                 assert_same_host=False,
                 timeout=timeout,
             )
+        except urllib3_errors.NewConnectionError as error:
+            # A kind of timeout to urllib3, though refused connections and unknown hosts are, too.
+            raise ConnectionFailed(_reason(error)) from error
         except urllib3_errors.TimeoutError as error:
             raise ConnectionTimedOut(_reason(error)) from error
         except urllib3_errors.SSLError as error:
+            if isinstance(_innermost(error), _BROKEN_OFF):
+                raise ConnectionFailed(_reason(error)) from error
             raise ConnectionRefusedForGood(_reason(error)) from error
+        except urllib3_errors.ProxyError as error:
+            raise ConnectionFailed(f"at the proxy: {_reason(error)}") from error
         except (urllib3_errors.HTTPError, OSError) as error:
             raise ConnectionFailed(_reason(error)) from error
+        if not response.data and response.status != 204 and not _is_delimited(response.headers):
+            raise ConnectionFailed("the answer broke off in its headers")
         return Answer(response.status, response.headers, response.data)
 
     def _new_pool(self) -> _Pool:
+        from urllib3.exceptions import HTTPError
+
+        try:
+            return self._described_pool()
+        except OSError as error:
+            raise ConnectionRefusedForGood(str(error)) from error
+        except (HTTPError, TypeError, ValueError) as error:
+            # Their messages quote the proxy's URL, which may hold a password.
+            raise ConnectionRefusedForGood(
+                f"the URL of a proxy cannot be read ({type(error).__name__})"
+            ) from None
+
+    def _described_pool(self) -> _Pool:
         import requests
         from requests.adapters import HTTPAdapter
         from requests.utils import select_proxy
@@ -152,12 +183,23 @@ class Connection:
         )
 
 
-def _reason(error: Exception) -> str:
-    """The last cause, without the object addresses that urllib3 puts in front of it."""
-    cause: BaseException = error
-    while (inner := cause.__cause__ or getattr(cause, "reason", None)) and isinstance(
-        inner, BaseException
-    ):
-        cause = inner
-    text = str(cause).rpartition(">: ")[2] or str(cause)
-    return text or type(cause).__name__
+def _is_delimited(headers: Mapping[str, str]) -> bool:
+    """Whether an answer says where it ends. Python's parser takes headers that were cut off for
+    complete, and an answer without these two for one that ends with the connection."""
+    return "content-length" in headers or "transfer-encoding" in headers
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while True:
+        candidates = (error.__cause__, getattr(error, "reason", None), *error.args)
+        inner = next((it for it in candidates if isinstance(it, BaseException)), None)
+        if inner is None:
+            return error
+        error = inner
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause, without the objects that urllib3 puts in front of it."""
+    cause = _innermost(error)
+    text = str(cause) if isinstance(cause, OSError) else repr(cause)
+    return text[:_REASON_CHARACTERS]

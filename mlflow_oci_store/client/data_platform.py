@@ -202,7 +202,7 @@ class DataPlatformClient:
                     return answer, request_id, retries
                 failure, oci_code = self._refused(row, answer, request_id, retries)
                 cause = None
-                if oci_code == INVALIDATED_RETRY_TOKEN and retries:
+                if oci_code == INVALIDATED_RETRY_TOKEN and retries and row.retry_token:
                     return self._applied_before(row, failure), request_id, retries
                 if answer.status == 401 and may_refresh:
                     may_refresh = False
@@ -262,7 +262,8 @@ class DataPlatformClient:
             code = BAD_REQUEST
             hint = (
                 "If the certificate is your company's own, name its CA bundle in "
-                "MLFLOW_TRACKING_SERVER_CERT_PATH."
+                "MLFLOW_TRACKING_SERVER_CERT_PATH; check REQUESTS_CA_BUNDLE, "
+                "MLFLOW_TRACKING_CLIENT_CERT_PATH and HTTPS_PROXY, too."
             )
         else:
             code = TEMPORARILY_UNAVAILABLE
@@ -331,7 +332,8 @@ def _parsed(
 ) -> T:
     body = answer.body
     try:
-        content = json.loads(body) if body else {}
+        # A change may be confirmed with an empty body; for a read that would mean "nothing there".
+        content = {} if not body and row.effect is Effect.WRITE else json.loads(body)
         if not isinstance(content, dict):
             raise TypeError(f"a JSON {type(content).__name__} where an object was expected")
         return parse(content)

@@ -182,13 +182,13 @@ def _issue(settings: Settings) -> _Issued:
 
 
 def _expiry(key_id: str, principal: Principal) -> float:
-    import jwt
+    from oci.auth.security_token_container import SecurityTokenContainer, jwt
 
     if not key_id.startswith(_TOKEN_PREFIX):
         return math.inf
     token = key_id.removeprefix(_TOKEN_PREFIX)
     try:
-        claims = jwt.decode(token, options={"verify_signature": False})
+        claims = SecurityTokenContainer(None, token).get_jwt()
         expires_at = float(claims.get("exp", math.inf))
         fault = "has expired"
     except (jwt.PyJWTError, TypeError, ValueError):

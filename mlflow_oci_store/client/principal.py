@@ -219,10 +219,10 @@ _PROFILE_KINDS = ("api_key", *_TOKEN_FILES)
 
 
 def _granted(principal: Principal, make: Callable[[], AbstractBaseSigner]) -> AbstractBaseSigner:
-    import jwt
     import oci.exceptions
     from circuitbreaker import CircuitBreakerError  # type: ignore[import-untyped]
     from oci.auth.certificate_retriever import InvalidCertificateFromInstanceMetadataError
+    from oci.auth.security_token_container import jwt  # a copy of oci's own in older releases
 
     try:
         return make()

@@ -8,6 +8,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from json import dumps, loads
 
+import oci.auth.signers
 import oci.regions
 import pytest
 from cryptography import x509
@@ -230,6 +231,18 @@ def instance(emulator, private_key, monkeypatch):
     with InstanceServices(grant, private_key) as services:
         address = f"http://127.0.0.1:{services.server_port}"
         monkeypatch.setenv("OCI_METADATA_BASE_URL", f"{address}/opc/v2")
+        # Older releases of oci know no such variable.
+        for name, path in (
+            ("GET_REGION_URL", "instance/region"),
+            ("LEAF_CERTIFICATE_URL", "identity/cert.pem"),
+            ("LEAF_CERTIFICATE_PRIVATE_KEY_URL", "identity/key.pem"),
+            ("INTERMEDIATE_CERTIFICATE_URL", "identity/intermediate.pem"),
+        ):
+            monkeypatch.setattr(
+                oci.auth.signers.InstancePrincipalsSecurityTokenSigner,
+                name,
+                f"{address}/opc/v2/{path}",
+            )
         monkeypatch.setitem(oci.regions.SERVICE_ENDPOINTS, "auth", f"{address}/{{domain}}")
         thread = threading.Thread(target=services.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

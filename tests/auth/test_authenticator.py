@@ -234,7 +234,7 @@ def test_a_child_does_not_wait_for_a_thread_of_its_parent(authenticator, instanc
     instance.open.clear()
     waiting = threading.Thread(target=found.credentials)
     waiting.start()
-    instance.arrived.wait()
+    assert instance.arrived.wait(60)
     # The thread now holds the lock, and waits for a token that the parent does not let through.
     read_end, write_end = os.pipe()
     child = os.fork()

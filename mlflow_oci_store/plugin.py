@@ -1,0 +1,54 @@
+"""What MLflow's entry points name.
+
+MLflow loads these at ``import mlflow``, in every program on a machine that has this package
+installed. So nothing is imported here before somebody uses an ``oci-dp`` URI: not for speed alone,
+but because a program may import this package first, whose modules import MLflow, which then loads
+these entry points while those modules are half made.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow_oci_store.tracking.store import OciDataPlatformStore
+
+
+def tracking_store(
+    store_uri: str | None = None, artifact_uri: str | None = None
+) -> OciDataPlatformStore:
+    """Make the tracking store of a URI (entry point ``mlflow.tracking_store``).
+
+    Args:
+        store_uri: The tracking URI.
+        artifact_uri: What MLflow passes for servers that choose artifact locations themselves.
+
+    Raises:
+        MlflowException: INVALID_PARAMETER_VALUE, when the URI or a setting cannot be used.
+    """
+    from mlflow_oci_store.tracking.store import OciDataPlatformStore
+
+    return OciDataPlatformStore(store_uri, artifact_uri)
+
+
+class DefaultExperimentProvider:
+    """Names the experiment of scripts that name none (``mlflow.default_experiment_provider``).
+
+    MLflow asks every provider for any tracking URI; it takes any class with these two methods.
+    """
+
+    def in_context(self) -> bool:
+        """Whether the current tracking URI is this plugin's."""
+        from mlflow.tracking import get_tracking_uri
+
+        return str(get_tracking_uri()).startswith("oci-dp:")
+
+    def get_experiment_id(self) -> str:
+        """The id of the default experiment at the current tracking URI.
+
+        Raises:
+            MlflowException: The service cannot be reached or refuses; MLflow logs it.
+        """
+        from mlflow_oci_store.tracking.default_experiment import default_experiment_id
+
+        return default_experiment_id()

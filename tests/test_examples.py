@@ -1,0 +1,40 @@
+"""The demo, run as a newcomer runs it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def test_the_demo_trains_and_reads_back_with_the_sdk(tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "OCI_CLI"))}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(EXAMPLES / "demo.py")],
+        env={**environment, "DEMO_DATA": str(tmp_path / "data")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()]
+    (sgd,) = [row for row in rows if row[:1] == ["sgd"]]
+    (baseline,) = [row for row in rows if row[:1] == ["baseline"]]
+    # run, status, params, metrics, tags, points, parent
+    assert sgd[1:4] == ["FINISHED", "3", "2"]
+    assert sgd[5:] == ["241", "-"]
+    assert baseline[1] == "FINISHED"
+    assert int(baseline[2]) > 10, "autologging logs the estimator's parameters"
+    assert baseline[6] == "sgd"
+    assert ["241", "log_experiment_run_metric"] in rows
+    assert "240 log_metric calls took" in done.stdout
+    assert (tmp_path / "data").is_dir()
+
+
+def test_the_training_script_knows_nothing_of_where_it_logs() -> None:
+    _, _, code = (EXAMPLES / "train.py").read_text(encoding="utf-8").partition('"""\n\nimport')
+    assert code
+    for word in ("oci", "aidp", "tracking_uri"):
+        assert word not in code

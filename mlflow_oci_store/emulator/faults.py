@@ -45,8 +45,8 @@ class Action:
 
     name: ClassVar[str]
 
-    def before(self) -> None:
-        """Act before the service does; raise to keep it from acting."""
+    def before(self, released: threading.Event) -> None:
+        """Act before the service does; raise to keep it from acting, wait only for ``released``."""
 
     def after(self, answer: Answer) -> Answer:
         """Spoil the answer."""
@@ -60,8 +60,8 @@ class Delay(Action):
     seconds: float
     name: ClassVar[str] = "delay"
 
-    def before(self) -> None:
-        time.sleep(self.seconds)
+    def before(self, released: threading.Event) -> None:
+        released.wait(self.seconds)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Fail(Action):
     retry_after: float | str | None = None
     name: ClassVar[str] = "fail"
 
-    def before(self) -> None:
+    def before(self, released: threading.Event) -> None:
         headers = {} if self.retry_after is None else {"retry-after": str(self.retry_after)}
         raise Refusal(self.status, self.code, self.message, headers)
 
@@ -89,7 +89,7 @@ class CloseBefore(Action):
     reset: bool = False
     name: ClassVar[str] = "close_before"
 
-    def before(self) -> None:
+    def before(self, released: threading.Event) -> None:
         raise ConnectionCut(Delivery.RESET if self.reset else Delivery.CLOSED)
 
 
@@ -144,7 +144,7 @@ class RateLimit(Action):
         self._left = max(1.0, per_second)
         self._counted_at = clock()
 
-    def before(self) -> None:
+    def before(self, released: threading.Event) -> None:
         with self._lock:
             now = self._clock()
             full = max(1.0, self._per_second)
@@ -195,9 +195,13 @@ class Faults:
 
     Args:
         seed: Makes chance repeatable; None leaves it to chance.
+
+    Attributes:
+        released: Set when the emulator stops, so that no delay holds it up.
     """
 
     def __init__(self, seed: int | None = None) -> None:
+        self.released = threading.Event()
         self._random = random.Random(seed)  # noqa: S311 - chance, not a secret
         self._lock = threading.Lock()
         self._faults: list[_Counted] = []
@@ -223,8 +227,10 @@ class Faults:
             ValueError: The file is not as described above.
         """
         with self._lock:
-            self._file = _File(path)
-            self._reread(self._file)
+            file = _File(path)
+            file.changed()
+            self._reread(file)
+            self._file = file
 
     def due(self, operation: str) -> list[Action]:
         """List what happens to the request that has come in, in the order it was added."""
@@ -249,19 +255,16 @@ class _File:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._seen = self._look()
+        self._seen: tuple[int, int, int] | None = None
 
     def changed(self) -> bool:
-        before, self._seen = self._seen, self._look()
-        return self._seen != before
-
-    def _look(self) -> tuple[int, int, int]:
-        # A file that is being replaced may be missing for a moment; it counts as unchanged content.
         try:
             found = self.path.stat()
         except FileNotFoundError:
-            return self._seen
-        return (found.st_mtime_ns, found.st_size, found.st_ino)
+            # Editors replace a file by moving a new one in its place.
+            return False
+        before, self._seen = self._seen, (found.st_mtime_ns, found.st_size, found.st_ino)
+        return self._seen != before
 
 
 class _Counted:

@@ -116,6 +116,7 @@ class Listener(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: Listener
     protocol_version = "HTTP/1.1"
+    default_request_version = "HTTP/1.1"
     server_version = f"mlflow-oci-store-emulator/{__version__}"
     disable_nagle_algorithm = True
     wbufsize = -1

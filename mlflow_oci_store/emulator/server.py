@@ -14,6 +14,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote, urlencode
@@ -67,28 +68,35 @@ class AidpEmulator:
         clock: Callable[[], float] = time.time,
         seed: int | None = None,
     ) -> None:
-        self._temporary = (
-            tempfile.TemporaryDirectory(prefix="aidp-emulator-") if data_dir is None else None
-        )
-        folder = Path(self._temporary.name if self._temporary else data_dir or "").resolve()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
-        self._state = State(folder / "emulator.db")
-        self._principals = Principals(self._state, folder, clock)
-        self._workspaces = Workspaces(self._state, Databases(folder, backend_store_uri))
-        self._ledger = Ledger(self._state, clock)
-        self.faults = Faults(seed)
-        self.platform_id = self._state.name("platform", f"ocid1.aidataplatform.oc1.iad.{unique()}")
-        self.workspace_key = self._state.name("workspace", str(uuid.uuid4()))
-        self._workspaces.create(self.platform_id, self.workspace_key)
-        self.config_file = str(self._principals.config_file)
-        self.profile = DEFAULT_PROFILE
-        service = Service(self._workspaces, self._principals, self._ledger, self.faults, clock)
-        self.ca_file = str(certificates.ca_file(folder)) if tls else None
-        context = certificates.server_context(folder) if tls else None
-        self._listener = Listener(host, port, service.answer, clock, context)
+        with ExitStack() as opened:
+            if data_dir is None:
+                data_dir = opened.enter_context(
+                    tempfile.TemporaryDirectory(prefix="aidp-emulator-")
+                )
+            folder = Path(data_dir).resolve()
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.chmod(0o700)
+            databases = Databases(folder, backend_store_uri)
+            state = opened.enter_context(closing(State(folder / "emulator.db")))
+            self._principals = Principals(state, folder, clock)
+            self._workspaces = opened.enter_context(closing(Workspaces(state, databases)))
+            self._ledger = Ledger(state, clock)
+            self.faults = Faults(seed)
+            self.platform_id = state.name("platform", f"ocid1.aidataplatform.oc1.iad.{unique()}")
+            self.workspace_key = state.name("workspace", str(uuid.uuid4()))
+            self._workspaces.create(self.platform_id, self.workspace_key)
+            self.config_file = str(self._principals.config_file)
+            self.profile = DEFAULT_PROFILE
+            self.ca_file = str(certificates.ca_file(folder)) if tls else None
+            context = certificates.server_context(folder) if tls else None
+            service = Service(self._workspaces, self._principals, self._ledger, self.faults, clock)
+            listener = opened.enter_context(
+                closing(Listener(host, port, service.answer, clock, context))
+            )
+            opened.callback(self.faults.released.set)
+            self._opened = opened.pop_all()
         shown_host = f"[{host}]" if ":" in host else host
-        self.endpoint = f"{'https' if tls else 'http'}://{shown_host}:{self._listener.server_port}"
+        self.endpoint = f"{'https' if tls else 'http'}://{shown_host}:{listener.server_port}"
 
     @property
     def tracking_uri(self) -> str:
@@ -162,12 +170,8 @@ class AidpEmulator:
         return self._ledger.audit()
 
     def close(self) -> None:
-        """Stop: running requests finish, then everything is closed."""
-        self._listener.close()
-        self._workspaces.close()
-        self._state.close()
-        if self._temporary:
-            self._temporary.cleanup()
+        """Stop: running requests finish, then everything is closed. A second call does nothing."""
+        self._opened.close()
 
     def __enter__(self) -> AidpEmulator:
         return self

@@ -85,7 +85,7 @@ class Service:
         route = schema.route(request.method, request.target)
         actions = self._faults.due(route.operation.name)
         for action in actions:
-            action.before()
+            action.before(self._faults.released)
         try:
             answer = self._serve(route, request, request_id)
         except Refusal as refusal:
@@ -169,8 +169,8 @@ def _refusal(error: MlflowException) -> Refusal:
         _logger.error("MLflow's store failed: %s", error.error_code, exc_info=error)
         return Refusal(500, "InternalServerError", "The emulator failed; its log says why")
     status, code = _REFUSALS[error.error_code]
-    # MLflow appends the SQL statement in further lines.
-    return Refusal(status, code, str(error.message).partition("\n")[0])
+    # What MLflow appends is the database's own error, with the SQL statement in further lines.
+    return Refusal(status, code, re.split(r" Error: |\n", str(error.message))[0])
 
 
 def _request_id(given: str) -> str:

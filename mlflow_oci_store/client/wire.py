@@ -39,7 +39,12 @@ from mlflow.entities import (
 )
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
-from mlflow.utils.validation import _validate_metric, _validate_param, _validate_tag
+from mlflow.utils.validation import (
+    _validate_metric,
+    _validate_param,
+    _validate_tag,
+    append_to_json_path,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,8 +61,12 @@ _VIEW_TYPES = {
 _encode_text = json.JSONEncoder(ensure_ascii=False).encode
 
 
-def text(value: str) -> str:
+def text(value: str, path: str = "value") -> str:
     """Encode a string as JSON text, letters beyond ASCII as they are.
+
+    Args:
+        value: The string.
+        path: What it is or where it stands in a batch, for error messages.
 
     Raises:
         MlflowException: INVALID_PARAMETER_VALUE for a lone surrogate, which UTF-8 cannot hold.
@@ -68,8 +77,8 @@ def text(value: str) -> str:
             encoded.encode("utf-8")
         except UnicodeEncodeError as error:
             raise MlflowException(
-                f"{value[:80]!r} cannot be sent: it holds half of a character (a lone UTF-16 "
-                "surrogate), which UTF-8 cannot write.",
+                f"Invalid value {value[:80]!r} for parameter '{path}' supplied: it holds half of a "
+                "character (a lone UTF-16 surrogate), which UTF-8 cannot write.",
                 INVALID_PARAMETER_VALUE,
             ) from error
     return encoded
@@ -106,11 +115,17 @@ def metric_text(metric: Metric, path: str = "") -> str:
         and _INT64_MIN <= step <= _INT64_MAX
     ):
         _validate_metric(key, value, timestamp, step, path)
-        value = _finite_or_special(value, path)
-        timestamp = _int64(timestamp, f"{path}.timestamp".lstrip("."))
-        step = _int64(step, f"{path}.step".lstrip("."))
+        value = _float64(value, append_to_json_path(path, "value"))
+        timestamp = _int64(timestamp, append_to_json_path(path, "timestamp"))
+        step = _int64(step, append_to_json_path(path, "step"))
+    try:
+        name = _metric_key(key)
+    except MlflowException:
+        # The same refusal once more, now with its place in the batch.
+        _validate_metric(key, value, timestamp, step, path)
+        raise
     number = repr(value) if math.isfinite(value) else f'"{_special(value)}"'
-    return f'{{"key":{_metric_key(key)},"value":{number},"timestamp":{timestamp},"step":{step}}}'
+    return f'{{"key":{name},"value":{number},"timestamp":{timestamp},"step":{step}}}'
 
 
 def param_text(param: Param, path: str = "") -> str:
@@ -124,7 +139,7 @@ def param_text(param: Param, path: str = "") -> str:
     Raises:
         MlflowException: INVALID_PARAMETER_VALUE, with MLflow's own words.
     """
-    return _pair_text(_validate_param(param.key, param.value, path))
+    return _pair_text(_validate_param(param.key, param.value, path), path)
 
 
 def tag_text(tag: RunTag, path: str = "") -> str:
@@ -137,29 +152,33 @@ def tag_text(tag: RunTag, path: str = "") -> str:
     Raises:
         MlflowException: INVALID_PARAMETER_VALUE, with MLflow's own words.
     """
-    return _pair_text(_validate_tag(tag.key, tag.value, path))
+    return _pair_text(_validate_tag(tag.key, tag.value, path), path)
 
 
-def _pair_text(pair: Param | RunTag) -> str:
-    return f'{{"key":{text(pair.key)},"value":{text(str(pair.value))}}}'
+def _pair_text(pair: Param | RunTag, path: str) -> str:
+    value = text(str(pair.value), append_to_json_path(path, "value"))
+    return f'{{"key":{text(pair.key)},"value":{value}}}'
 
 
-def _finite_or_special(value: Any, path: str) -> float:
+def _float64(value: Any, path: str) -> float:
     try:
         return float(value)
     except (OverflowError, TypeError, ValueError) as error:
         raise MlflowException(
-            f"Invalid value {value!r} for parameter '{path or 'value'}' supplied: a metric's value "
-            "must be a 64-bit floating point number.",
+            f"Invalid value {value!r} for parameter '{path}' supplied: a metric's value must be a "
+            "64-bit floating point number.",
             INVALID_PARAMETER_VALUE,
         ) from error
 
 
-def _int64(value: Any, name: str) -> int:
-    whole = int(value)
-    if whole != value or not _INT64_MIN <= whole <= _INT64_MAX:
+def _int64(value: Any, path: str) -> int:
+    try:
+        whole = int(value)
+    except (OverflowError, TypeError, ValueError):
+        whole = None  # an infinity, NaN, or no number
+    if whole is None or whole != value or not _INT64_MIN <= whole <= _INT64_MAX:
         raise MlflowException(
-            f"Invalid value {value!r} for parameter '{name}' supplied: it must be a 64-bit "
+            f"Invalid value {value!r} for parameter '{path}' supplied: it must be a 64-bit "
             "integer.",
             INVALID_PARAMETER_VALUE,
         )

@@ -44,7 +44,7 @@ def log_batch_bodies(
         ("metrics", wire.metric_text(m, f"metrics[{i}]").encode()) for i, m in enumerate(metrics)
     ]
     items += [("tags", wire.tag_text(t, f"tags[{i}]").encode()) for i, t in enumerate(tags)]
-    run = wire.text(run_id).encode()
+    run = wire.text(run_id, "run_id").encode()
     return [_body(run, part) for part in _parts(items, MAX_BYTES - _FRAME_BYTES - len(run))]
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -22,10 +23,16 @@ from mlflow.protos.databricks_pb2 import NOT_IMPLEMENTED, RESOURCE_DOES_NOT_EXIS
 from mlflow.store.entities.paged_list import PagedList
 
 # Reads that return something else than one page.
-_PAIRS_OF_PAGE_AND_TOKEN = frozenset({"search_traces", "_search_traces"})
-_MANY = ("search_", "list_", "find_", "batch_get_", "query_", "get_active_", "_search_", "_load_")
-_MANY_BY_NAME = frozenset({"get_online_scoring_configs", "get_dataset_experiment_ids"})
-_ONE = ("get_",)
+_PAIRS_OF_PAGE_AND_TOKEN = frozenset({"search_traces", "_search_traces", "_load_dataset_records"})
+_MANY = ("search_", "list_", "find_", "batch_get_", "query_", "get_active_", "_search_")
+_MANY_BY_NAME = frozenset(
+    {
+        "get_dataset_experiment_ids",
+        "get_mcp_server_versions_for_trace",
+        "get_online_scoring_configs",
+    }
+)
+_ONE = re.compile(r"get_(?!or_create_)")
 _NOT_IMPLEMENTED_ERRORS = frozenset({"NotImplementedError", "MlflowNotImplementedException"})
 
 
@@ -81,7 +88,7 @@ def _answer_to(name: str) -> Callable[[], Any]:
 
     def refuse() -> Any:
         plain = name.lstrip("_")
-        if plain.startswith(_ONE):
+        if _ONE.match(plain):
             raise MlflowException(
                 f"{plain} finds nothing: AI Data Platform keeps nothing of this kind, because its "
                 f"REST API has no endpoint for it.",

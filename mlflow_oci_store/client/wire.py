@@ -156,8 +156,19 @@ def tag_text(tag: RunTag, path: str = "") -> str:
 
 
 def _pair_text(pair: Param | RunTag, path: str) -> str:
-    value = text(str(pair.value), append_to_json_path(path, "value"))
+    value = text(_string_value(pair), append_to_json_path(path, "value"))
     return f'{{"key":{text(pair.key)},"value":{value}}}'
+
+
+def _string_value(pair: Param | RunTag | ExperimentTag) -> str:
+    """The value, of which MLflow's clients have made a string; None must not arrive as 'None'."""
+    if not isinstance(pair.value, str):
+        raise MlflowException(
+            f"Invalid value {pair.value!r} for {type(pair).__name__} {pair.key!r} supplied: it "
+            "must be a string.",
+            INVALID_PARAMETER_VALUE,
+        )
+    return pair.value
 
 
 def _float64(value: Any, path: str) -> float:
@@ -192,8 +203,12 @@ def _special(value: float) -> str:
 
 
 def tags_json(tags: Sequence[RunTag | ExperimentTag] | None) -> list[Json] | None:
-    """Encode tags as key and value objects; None when there are none."""
-    return [{"key": tag.key, "value": tag.value} for tag in tags] if tags else None
+    """Encode tags as key and value objects; None when there are none.
+
+    Raises:
+        MlflowException: INVALID_PARAMETER_VALUE for a value that is no string.
+    """
+    return [{"key": tag.key, "value": _string_value(tag)} for tag in tags] if tags else None
 
 
 def dataset_input_json(dataset_input: DatasetInput) -> Json:

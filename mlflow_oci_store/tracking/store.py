@@ -11,6 +11,7 @@ docs/semantics.md lists where this store differs, and why.
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -474,6 +475,66 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
             found += [MetricWithRunId(run_id=run_id, metric=metric) for metric in history]
         return found[:max_results]
 
+    def get_metric_history_bulk_interval(
+        self,
+        run_ids: list[str],
+        metric_key: str,
+        max_results: int,
+        start_step: int | None,
+        end_step: int | None,
+    ) -> list[MetricWithRunId]:
+        """Get a sample of a metric's values in several runs, evenly spread over their histories.
+
+        The sample is that of MLflow's SQL store: a history that is too long is cut into
+        ``max_results`` parts of almost equal length, and each part is represented by its first
+        value, the last part by its last.
+
+        Args:
+            run_ids: The runs.
+            metric_key: The metric's name.
+            max_results: How many values to return for a run at the most; at least 1.
+            start_step: The first step to look at; None, together with ``end_step``, for all.
+            end_step: The last step to look at.
+
+        Returns:
+            Values in the order of ``run_ids``, within a run by step, timestamp and value.
+
+        Raises:
+            MlflowException: INVALID_PARAMETER_VALUE, when only one of the two steps is given.
+        """
+        if (start_step is None) != (end_step is None):
+            raise MlflowException(
+                "Both start_step and end_step must be specified together, or neither may be.",
+                INVALID_PARAMETER_VALUE,
+            )
+        first = -math.inf if start_step is None else start_step
+        last = math.inf if end_step is None else end_step
+        found: list[MetricWithRunId] = []
+        for run_id in run_ids:
+            values = self.get_metric_history(run_id, metric_key)
+            history = sorted((it for it in values if first <= it.step <= last), key=_by_step)
+            found += [
+                MetricWithRunId(run_id=run_id, metric=history[index])
+                for index in _spread(len(history), max(1, max_results))
+            ]
+        return found
+
+    def get_metric_history_bulk_interval_from_steps(
+        self, run_id: str, metric_key: str, steps: Sequence[int], max_results: int
+    ) -> list[MetricWithRunId]:
+        """Get the values of a metric at certain steps, by step, timestamp and value.
+
+        Args:
+            run_id: The run.
+            metric_key: The metric's name.
+            steps: The steps.
+            max_results: How many values to return at the most.
+        """
+        wanted = frozenset(steps)
+        values = self.get_metric_history(run_id, metric_key)
+        history = sorted((it for it in values if it.step in wanted), key=_by_step)
+        return [MetricWithRunId(run_id=run_id, metric=it) for it in history[:max_results]]
+
     # --- the steps that methods share ------------------------------------------------------------
 
     def _change(self, operation: str, **fields: Any) -> None:
@@ -486,6 +547,20 @@ def _nothing(answer: Json) -> None:
 
 def _page(answer: Json, name: str, read: Any) -> PagedList[Any]:
     return PagedList([read(item) for item in answer.get(name) or ()], answer.get("next_page_token"))
+
+
+def _by_step(metric: Metric) -> tuple[int, int, float, bool]:
+    # MLflow's SQL store sorts a NaN as the zero that it keeps in its place.
+    is_nan = math.isnan(metric.value)
+    return metric.step, metric.timestamp, 0.0 if is_nan else metric.value, is_nan
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """Indices of a sample: the first of each of ``most`` parts, but the last of the last one."""
+    if count <= most:
+        return list(range(count))
+    length, longer = divmod(count, most)
+    return [part * length + min(part, longer) for part in range(most - 1)] + [count - 1]
 
 
 def _required(name: str, value: Any) -> str:

@@ -1,6 +1,6 @@
 """MLflow's entities as the service writes them in JSON.
 
-Absent values are left out; NaN and the infinities are strings, as in protobuf's JSON mapping.
+Absent values are left out, and NaN is a string, as in protobuf's JSON mapping.
 """
 
 from __future__ import annotations
@@ -56,18 +56,11 @@ def experiment_json(experiment: Experiment) -> Json:
 def metric_json(metric: Metric) -> Json:
     return {
         "key": metric.key,
-        "value": number_json(metric.value),
+        # The store has no infinities: it keeps the largest numbers in their place.
+        "value": "NaN" if math.isnan(metric.value) else metric.value,
         "timestamp": metric.timestamp,
         "step": metric.step,
     }
-
-
-def number_json(value: float) -> float | str:
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    return value
 
 
 def run_info_json(info: RunInfo) -> Json:

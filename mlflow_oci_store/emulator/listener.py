@@ -80,6 +80,8 @@ class Listener(ThreadingHTTPServer):
         """Stop accepting, let running requests finish, and close every connection."""
         self.shutdown()
         self._accepting.join()
+        # A forked child may hold the socket too, and would keep its port listening.
+        _stop_reading(self.socket)
         self.server_close()
         with self._lock:
             open_connections = list(self._connections.items())
@@ -173,6 +175,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def version_string(self) -> str:
         return self.server_version
+
+    def handle_expect_100(self) -> bool:
+        super().handle_expect_100()
+        self.wfile.flush()
+        return True
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         self.close_connection = True

@@ -75,7 +75,6 @@ class AidpEmulator:
                 )
             folder = Path(data_dir).resolve()
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder.chmod(0o700)
             databases = Databases(folder, backend_store_uri)
             state = opened.enter_context(closing(State(folder / "emulator.db")))
             self._principals = Principals(state, folder, clock)

@@ -14,8 +14,10 @@ import hashlib
 import sqlite3
 import tempfile
 import threading
+from contextlib import closing
 from functools import cache, cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import sqlalchemy
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as SqlRegistryStore
@@ -24,7 +26,10 @@ from sqlalchemy.orm import Session
 
 from mlflow_oci_store.emulator.answers import not_found
 from mlflow_oci_store.emulator.permissions import Permissions
+from mlflow_oci_store.emulator.principals import write_private
 from mlflow_oci_store.emulator.state import State
+
+_Store = TypeVar("_Store", SqlTrackingStore, SqlRegistryStore)
 
 
 class TrackingStore(SqlTrackingStore):
@@ -160,8 +165,7 @@ class Databases:
         if self._server is None:
             path = self.folder / f"{name}.db"
             if not path.exists():
-                path.write_bytes(_blank_database())
-                path.chmod(0o600)
+                write_private(path, _blank_database())
             return f"sqlite:///{path}"
         engine = sqlalchemy.create_engine(self._server)
         with engine.begin() as connection:
@@ -171,7 +175,7 @@ class Databases:
         return at_schema.render_as_string(hide_password=False)
 
     @staticmethod
-    def tuned(store: TrackingStore | SqlRegistryStore) -> TrackingStore | SqlRegistryStore:
+    def tuned(store: _Store) -> _Store:
         """Let SQLite commit without waiting for the disk; an emulator can afford that."""
         if store.engine.dialect.name == "sqlite" and not sqlalchemy.event.contains(
             store.engine, "connect", _relax
@@ -182,7 +186,6 @@ class Databases:
 
 
 def _relax(connection: sqlite3.Connection, _record: object) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
 
 
@@ -205,6 +208,8 @@ def _blank_database() -> bytes:
     """An empty SQLite database with MLflow's schema; its migrations take a second, so run once."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "blank.db")
-        store = TrackingStore(f"sqlite:///{path}", folder)
-        store.engine.dispose()
+        TrackingStore(f"sqlite:///{path}", folder).engine.dispose()
+        with closing(sqlite3.connect(path)) as connection:
+            # The file remembers this mode, in which readers do not wait for a writer.
+            connection.execute("PRAGMA journal_mode = WAL")
         return path.read_bytes()

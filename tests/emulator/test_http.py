@@ -230,6 +230,15 @@ def test_a_connection_serves_many_requests(aidp_emulator: AidpEmulator) -> None:
             assert raw.ask("GET /pot HTTP/1.1\r\nhost: a\r\n\r\n") == (404, "NotFound")
 
 
+def test_a_client_may_ask_before_it_sends_a_body(aidp_emulator: AidpEmulator) -> None:
+    with Raw(aidp_emulator) as raw:
+        raw._socket.sendall(
+            b"POST /pot HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n"
+        )
+        assert raw._socket.recv(4096).startswith(b"HTTP/1.1 100 ")
+        assert raw.ask("{}") == (404, "NotFound")
+
+
 def test_a_client_that_vanishes_does_no_harm(aidp_emulator: AidpEmulator, wire: Wire) -> None:
     with Raw(aidp_emulator) as raw:
         raw._socket.sendall(b"POST /pot HTTP/1.1\r\ncontent-length: 100\r\n\r\nhalf")

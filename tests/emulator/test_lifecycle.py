@@ -90,6 +90,12 @@ def test_a_temporary_folder_goes_with_its_emulator() -> None:
     emulator.close()
 
 
+def test_a_folder_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    AidpEmulator(tmp_path).close()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+
+
 def test_a_data_folder_is_for_one_emulator_at_a_time(tmp_path: Path) -> None:
     with AidpEmulator(tmp_path), pytest.raises(ValueError, match="is another emulator running"):
         AidpEmulator(tmp_path)

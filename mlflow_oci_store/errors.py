@@ -145,6 +145,11 @@ class RetryTokenInvalidated(OciDataPlatformException):
     created thing up catches this; everyone else reports what is known.
     """
 
+    def add(self, sentence: str) -> None:
+        """Add what a store knows of the created thing to the message."""
+        self.message: str = f"{self.message} {sentence}"
+        self.args = (self.message,)
+
 
 def error_code_of(status: int, oci_code: str | None) -> int:
     """Translate an error answer to MLflow's error code.

@@ -39,6 +39,7 @@ from mlflow.entities import (
 )
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.store.entities.paged_list import PagedList
 from mlflow.utils.validation import (
     _validate_metric,
     _validate_param,
@@ -47,7 +48,7 @@ from mlflow.utils.validation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 Json = dict[str, Any]
 
@@ -244,6 +245,15 @@ def view_type_json(view_type: int) -> str:
 
 
 # --- from the service ----------------------------------------------------------------------------
+
+
+def nothing(answer: Json) -> None:
+    """Read nothing: the operation answers nothing of interest."""
+
+
+def page(answer: Json, name: str, read: Callable[[Json], Any]) -> PagedList[Any]:
+    """Read one page of the list ``name``, each item with ``read``; its token is the next page's."""
+    return PagedList([read(item) for item in answer.get(name) or ()], answer.get("next_page_token"))
 
 
 def experiment(content: Json) -> Experiment:

@@ -57,7 +57,7 @@ from mlflow_oci_store.client.data_platform import DataPlatformClient
 from mlflow_oci_store.errors import RetryTokenInvalidated
 from mlflow_oci_store.settings import Settings
 from mlflow_oci_store.tracking.batch import log_batch_bodies
-from mlflow_oci_store.tracking.unsupported import Unsupported
+from mlflow_oci_store.unsupported import Unsupported
 
 if TYPE_CHECKING:
     from mlflow.models import Model
@@ -122,7 +122,9 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
             "page_token": page_token or None,
         }
         return self._client.call(
-            "list_experiments", fields, lambda answer: _page(answer, "experiments", wire.experiment)
+            "list_experiments",
+            fields,
+            lambda answer: wire.page(answer, "experiments", wire.experiment),
         )
 
     def create_experiment(
@@ -261,11 +263,10 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
         )
         if len(runs) == 1:
             return runs[0]
-        error.message = (
-            f"{error.message} It is one of the runs of experiment {fields['experiment_id']} for "
-            f"which `{started}` holds: search for it, and delete it if you start another."
+        error.add(
+            f"It is one of the runs of experiment {fields['experiment_id']} for which `{started}` "
+            "holds: search for it, and delete it if you start another."
         )
-        error.args = (error.message,)
         raise error
 
     def get_run(self, run_id: str) -> Run:
@@ -319,7 +320,7 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
             "page_token": page_token or None,
         }
         page = self._client.call(
-            "list_experiment_runs", fields, lambda answer: _page(answer, "runs", wire.run)
+            "list_experiment_runs", fields, lambda answer: wire.page(answer, "runs", wire.run)
         )
         return list(page), page.token
 
@@ -330,19 +331,19 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
         run = wire.text(_required("run_id", run_id))
         # The body is a metric's fields with the run id in front of them.
         body = f'{{"run_id":{run},{wire.metric_text(metric)[1:]}'
-        self._client.call("log_experiment_run_metric", body.encode(), _nothing)
+        self._client.call("log_experiment_run_metric", body.encode(), wire.nothing)
 
     def log_param(self, run_id: str, param: Param) -> None:
         """Log one param; a param that is there already with another value is refused."""
         run = wire.text(_required("run_id", run_id))
         body = f'{{"run_id":{run},{wire.param_text(param)[1:]}'
-        self._client.call("log_experiment_run_param", body.encode(), _nothing)
+        self._client.call("log_experiment_run_param", body.encode(), wire.nothing)
 
     def set_tag(self, run_id: str, tag: RunTag) -> None:
         """Set one tag."""
         run = wire.text(_required("run_id", run_id))
         body = f'{{"run_id":{run},{wire.tag_text(tag)[1:]}'
-        self._client.call("set_experiment_run_tag", body.encode(), _nothing)
+        self._client.call("set_experiment_run_tag", body.encode(), wire.nothing)
 
     def delete_tag(self, run_id: str, key: str) -> None:
         """Delete one tag."""
@@ -367,7 +368,7 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
         _validate_run_id(run_id)
         _validate_param_keys_unique(params)
         for body in log_batch_bodies(run_id, metrics, params, tags):
-            self._client.call("log_experiment_run_batch", body, _nothing)
+            self._client.call("log_experiment_run_batch", body, wire.nothing)
 
     def log_inputs(
         self,
@@ -446,7 +447,7 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
         return self._client.call(
             "get_experiment_run_metric_history",
             fields,
-            lambda answer: _page(answer, "metrics", wire.metric),
+            lambda answer: wire.page(answer, "metrics", wire.metric),
         )
 
     def get_metric_history_bulk(
@@ -538,15 +539,7 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
     # --- the steps that methods share ------------------------------------------------------------
 
     def _change(self, operation: str, **fields: Any) -> None:
-        self._client.call(operation, fields, _nothing)
-
-
-def _nothing(answer: Json) -> None:
-    """The result of an operation that answers nothing of interest."""
-
-
-def _page(answer: Json, name: str, read: Any) -> PagedList[Any]:
-    return PagedList([read(item) for item in answer.get(name) or ()], answer.get("next_page_token"))
+        self._client.call(operation, fields, wire.nothing)
 
 
 def _by_step(metric: Metric) -> tuple[int, int, float, bool]:

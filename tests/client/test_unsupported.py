@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.abstract_store import AbstractStore
 
 from mlflow_oci_store.tracking.store import OciDataPlatformStore
-from mlflow_oci_store.tracking.unsupported import Unsupported
+from mlflow_oci_store.unsupported import Unsupported
 
 from .conftest import PLATFORM_ID, ApiKey
 from .scripted_server import ScriptedServer, answer

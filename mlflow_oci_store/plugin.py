@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mlflow_oci_store.registry.store import OciDataPlatformRegistryStore
     from mlflow_oci_store.tracking.store import OciDataPlatformStore
 
 
@@ -29,6 +30,23 @@ def tracking_store(
     from mlflow_oci_store.tracking.store import OciDataPlatformStore
 
     return OciDataPlatformStore(store_uri, artifact_uri)
+
+
+def model_registry_store(
+    store_uri: str | None = None, tracking_uri: str | None = None
+) -> OciDataPlatformRegistryStore:
+    """Make the model registry of a URI (entry point ``mlflow.model_registry_store``).
+
+    Args:
+        store_uri: The registry URI, which MLflow takes from the tracking URI unless told otherwise.
+        tracking_uri: Where the runs and logged models are that versions come from.
+
+    Raises:
+        MlflowException: INVALID_PARAMETER_VALUE, when the URI or a setting cannot be used.
+    """
+    from mlflow_oci_store.registry.store import OciDataPlatformRegistryStore
+
+    return OciDataPlatformRegistryStore(store_uri, tracking_uri)
 
 
 class DefaultExperimentProvider:

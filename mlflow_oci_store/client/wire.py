@@ -50,6 +50,8 @@ from mlflow.utils.validation import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
+
 Json = dict[str, Any]
 
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
@@ -203,7 +205,9 @@ def _special(value: float) -> str:
     return "Infinity" if value > 0 else "-Infinity"
 
 
-def tags_json(tags: Sequence[RunTag | ExperimentTag] | None) -> list[Json] | None:
+def tags_json(
+    tags: Sequence[RunTag | ExperimentTag | RegisteredModelTag | ModelVersionTag] | None,
+) -> list[Json] | None:
     """Encode tags as key and value objects; None when there are none.
 
     Raises:
@@ -264,8 +268,8 @@ def experiment(content: Json) -> Experiment:
         content.get("artifact_location"),
         content.get("lifecycle_stage"),
         [ExperimentTag(tag["key"], tag.get("value", "")) for tag in content.get("tags") or ()],
-        _whole(content.get("creation_time")),
-        _whole(content.get("last_update_time")),
+        whole(content.get("creation_time")),
+        whole(content.get("last_update_time")),
     )
 
 
@@ -304,7 +308,7 @@ def run_info(content: Json) -> RunInfo:
         user_id=content.get("user_id") or "",
         status=content["status"],
         start_time=int(content.get("start_time") or 0),
-        end_time=_whole(content.get("end_time")),
+        end_time=whole(content.get("end_time")),
         lifecycle_stage=content.get("lifecycle_stage"),
         artifact_uri=content.get("artifact_uri"),
         run_name=content.get("run_name"),
@@ -336,5 +340,6 @@ def _dataset_input(content: Json) -> DatasetInput:
     )
 
 
-def _whole(value: Any) -> int | None:
+def whole(value: Any) -> int | None:
+    """Read a 64-bit integer that may be absent; protobuf's JSON mapping writes it as a string."""
     return None if value is None else int(value)

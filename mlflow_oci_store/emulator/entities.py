@@ -150,7 +150,8 @@ def registered_model_json(model: RegisteredModel) -> Json:
         aliases=[
             {"alias": alias, "version": str(version)} for alias, version in model.aliases.items()
         ],
-        tags=pairs(model.tags),
+        # Its property leaves out the tag that makes a registered model a prompt.
+        tags=pairs(model._tags),
     )
 
 

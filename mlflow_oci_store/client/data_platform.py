@@ -39,7 +39,13 @@ from mlflow_oci_store.client.connection import (
     ConnectionTimedOut,
 )
 from mlflow_oci_store.client.http_date import epoch_seconds
-from mlflow_oci_store.client.operations import OPERATIONS, Effect, Operation, Scope
+from mlflow_oci_store.client.operations import (
+    LOGGED_MODEL_ROUTES,
+    OPERATIONS,
+    Effect,
+    Operation,
+    Scope,
+)
 from mlflow_oci_store.client.retry import RetryPolicy, is_transient, retry_after_seconds
 from mlflow_oci_store.client.retry_token import new_request_id, new_retry_token
 from mlflow_oci_store.client.signature import body_headers, sign
@@ -60,6 +66,7 @@ _logger = logging.getLogger(__name__)
 
 # OCI refuses a signature whose date is further off than this.
 _MAX_CLOCK_SKEW_SECONDS = 300.0
+_WITHOUT_BODY = ("GET", "DELETE")
 # How much of an unreadable answer an error quotes.
 _QUOTED_CHARACTERS = 200
 # What reading an answer of another shape raises, one that is nested too deeply included.
@@ -130,7 +137,7 @@ class DataPlatformClient:
             OciDataPlatformException: Every other failure, after the retries that made sense.
             MlflowException: The credentials cannot be used.
         """
-        row = OPERATIONS[operation]
+        row = OPERATIONS.get(operation) or LOGGED_MODEL_ROUTES[operation]
         try:
             target, body = self._encode(row, payload)
         except (TypeError, ValueError) as error:
@@ -154,7 +161,7 @@ class DataPlatformClient:
             path = path.format_map({name: quote(value, safe="") for name, value in in_path.items()})
             fields = {name: value for name, value in fields.items() if name not in in_path}
         target = self._prefixes[row.scope] + path
-        if row.method == "GET":
+        if row.method in _WITHOUT_BODY:
             query = urlencode(
                 {
                     name: str(value).lower() if isinstance(value, bool) else value

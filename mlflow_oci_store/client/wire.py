@@ -25,8 +25,12 @@ from mlflow.entities import (
     Experiment,
     ExperimentTag,
     InputTag,
+    LoggedModel,
     LoggedModelInput,
     LoggedModelOutput,
+    LoggedModelParameter,
+    LoggedModelStatus,
+    LoggedModelTag,
     Metric,
     Param,
     Run,
@@ -53,6 +57,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
 
 Json = dict[str, Any]
+Pair = RunTag | ExperimentTag | LoggedModelTag | LoggedModelParameter
 
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 _VIEW_TYPES = {
@@ -60,6 +65,13 @@ _VIEW_TYPES = {
     ViewType.DELETED_ONLY: "DELETED_ONLY",
     ViewType.ALL: "ALL",
 }
+_MODEL_STATUSES = {
+    LoggedModelStatus.UNSPECIFIED: "LOGGED_MODEL_STATUS_UNSPECIFIED",
+    LoggedModelStatus.PENDING: "LOGGED_MODEL_PENDING",
+    LoggedModelStatus.READY: "LOGGED_MODEL_READY",
+    LoggedModelStatus.FAILED: "LOGGED_MODEL_UPLOAD_FAILED",
+}
+_MODEL_STATUS_BY_NAME = {name: status for status, name in _MODEL_STATUSES.items()}
 
 _encode_text = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -128,7 +140,18 @@ def metric_text(metric: Metric, path: str = "") -> str:
         _validate_metric(key, value, timestamp, step, path)
         raise
     number = repr(value) if math.isfinite(value) else f'"{_special(value)}"'
-    return f'{{"key":{name},"value":{number},"timestamp":{timestamp},"step":{step}}}'
+    of_a_model = "" if metric.model_id is None else _of_a_model(metric)
+    return f'{{"key":{name},"value":{number},"timestamp":{timestamp},"step":{step}{of_a_model}}}'
+
+
+def _of_a_model(metric: Metric) -> str:
+    """The fields that a service which keeps logged models has for their metrics."""
+    fields = {
+        "model_id": metric.model_id,
+        "dataset_name": metric.dataset_name,
+        "dataset_digest": metric.dataset_digest,
+    }
+    return "".join(f',"{name}":{text(value)}' for name, value in fields.items() if value)
 
 
 def param_text(param: Param, path: str = "") -> str:
@@ -233,6 +256,11 @@ def dataset_input_json(dataset_input: DatasetInput) -> Json:
     }
 
 
+def model_status_json(status: LoggedModelStatus) -> str:
+    """Encode a logged model's status as MLflow's routes have it."""
+    return _MODEL_STATUSES[status]
+
+
 def view_type_json(view_type: int) -> str:
     """Encode a ``ViewType`` as the service's string.
 
@@ -322,6 +350,39 @@ def metric(content: Json) -> Metric:
         float(content["value"]),
         int(content["timestamp"]),
         int(content.get("step") or 0),
+    )
+
+
+def logged_model(content: Json) -> LoggedModel:
+    """Read the schema LoggedModel, whose ``data`` is as in MLflow's REST API."""
+    info, data = content["info"], content.get("data") or {}
+    model_id = info["model_id"]
+    return LoggedModel(
+        experiment_id=info["experiment_id"],
+        model_id=model_id,
+        name=info["name"],
+        artifact_location=info.get("artifact_uri"),
+        creation_timestamp=int(info.get("creation_timestamp_ms") or 0),
+        last_updated_timestamp=int(info.get("last_updated_timestamp_ms") or 0),
+        model_type=info.get("model_type"),
+        source_run_id=info.get("source_run_id"),
+        status=_MODEL_STATUS_BY_NAME.get(info.get("status") or "", LoggedModelStatus.UNSPECIFIED),
+        status_message=info.get("status_message"),
+        tags={tag["key"]: tag.get("value", "") for tag in info.get("tags") or ()},
+        params={item["key"]: item.get("value", "") for item in data.get("params") or ()},
+        metrics=[
+            Metric(
+                item["key"],
+                float(item["value"]),
+                int(item["timestamp"]),
+                int(item.get("step") or 0),
+                item.get("model_id") or model_id,
+                item.get("dataset_name"),
+                item.get("dataset_digest"),
+                item.get("run_id"),
+            )
+            for item in data.get("metrics") or ()
+        ],
     )
 
 

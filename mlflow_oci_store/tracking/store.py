@@ -21,7 +21,12 @@ from mlflow.entities import (
     DatasetInput,
     Experiment,
     ExperimentTag,
+    LoggedModel,
     LoggedModelInput,
+    LoggedModelOutput,
+    LoggedModelParameter,
+    LoggedModelStatus,
+    LoggedModelTag,
     Metric,
     Param,
     Run,
@@ -34,7 +39,6 @@ from mlflow.entities.metric import MetricWithRunId
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import (
     INVALID_PARAMETER_VALUE,
-    NOT_IMPLEMENTED,
     RESOURCE_ALREADY_EXISTS,
     RESOURCE_DOES_NOT_EXIST,
     ErrorCode,
@@ -55,8 +59,12 @@ from mlflow.utils.validation import (
 from mlflow_oci_store.client import wire
 from mlflow_oci_store.client.data_platform import DataPlatformClient
 from mlflow_oci_store.errors import RetryTokenInvalidated
+from mlflow_oci_store.reserved_tags import refuse_reserved
 from mlflow_oci_store.settings import Settings
 from mlflow_oci_store.tracking.batch import log_batch_bodies
+from mlflow_oci_store.tracking.logged_models import LoggedModels
+from mlflow_oci_store.tracking.model_id import Home
+from mlflow_oci_store.tracking.run_models import with_models, without_reserved
 from mlflow_oci_store.unsupported import Unsupported
 
 if TYPE_CHECKING:
@@ -89,19 +97,22 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
     """
 
     def __init__(self, store_uri: str | None = None, artifact_uri: str | None = None) -> None:
-        self._connect(Settings.from_uri(store_uri or "oci-dp://"))
+        store_uri = store_uri or "oci-dp://"
+        self._connect(store_uri, Settings.from_uri(store_uri))
 
-    def _connect(self, settings: Settings) -> None:
+    def _connect(self, store_uri: str, settings: Settings) -> None:
         AbstractStore.__init__(self)
+        self._uri = store_uri
         self._client = DataPlatformClient(settings)
+        self._models = LoggedModels(self._client, store_uri)
         self._absent_experiments: TTLCache[str, bool] = TTLCache(1024, _GET_OR_CREATE_SECONDS)
         self._absent_experiments_lock = threading.Lock()
 
-    def __getstate__(self) -> Settings:
-        return self._client.settings
+    def __getstate__(self) -> tuple[str, Settings]:
+        return self._uri, self._client.settings
 
-    def __setstate__(self, settings: Settings) -> None:
-        self._connect(settings)
+    def __setstate__(self, state: tuple[str, Settings]) -> None:
+        self._connect(*state)
 
     # --- experiments -----------------------------------------------------------------------------
 
@@ -124,7 +135,7 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
         return self._client.call(
             "list_experiments",
             fields,
-            lambda answer: wire.page(answer, "experiments", wire.experiment),
+            lambda answer: wire.page(answer, "experiments", _experiment),
         )
 
     def create_experiment(
@@ -144,6 +155,7 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
         _validate_experiment_name(name)
         for tag in tags or ():
             _validate_experiment_tag(tag.key, tag.value)
+            refuse_reserved(tag.key)
         fields = {
             "name": name,
             "artifact_location": artifact_location or None,
@@ -167,7 +179,7 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
         return self._client.call(
             "get_experiment_by_name",
             {"experiment_name": name},
-            lambda answer: wire.experiment(answer["experiment"]),
+            lambda answer: _experiment(answer["experiment"]),
         )
 
     def get_experiment(self, experiment_id: str) -> Experiment:
@@ -175,7 +187,7 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
         return self._client.call(
             "get_experiment_by_id",
             {"experiment_id": _required("experiment_id", experiment_id)},
-            lambda answer: wire.experiment(answer["experiment"]),
+            lambda answer: _experiment(answer["experiment"]),
         )
 
     def get_experiment_by_name(self, experiment_name: str) -> Experiment | None:
@@ -209,6 +221,7 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
     def set_experiment_tag(self, experiment_id: str, tag: ExperimentTag) -> None:
         """Set a tag of an active experiment."""
         _validate_experiment_tag(tag.key, tag.value)
+        refuse_reserved(tag.key)
         self._change(
             "set_experiment_tag",
             experiment_id=_required("experiment_id", experiment_id),
@@ -218,6 +231,7 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
 
     def delete_experiment_tag(self, experiment_id: str, key: str) -> None:
         """Delete a tag of an active experiment."""
+        refuse_reserved(key)
         self._change(
             "delete_experiment_tag",
             experiment_id=_required("experiment_id", experiment_id),
@@ -240,6 +254,8 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
         ``mlflow.user`` unless the tags have it already.
         """
         tags = [_validate_tag(tag.key, tag.value) for tag in tags or ()]
+        for tag in tags:
+            refuse_reserved(tag.key)
         if user_id and user_id != _UNKNOWN_USER and all(tag.key != MLFLOW_USER for tag in tags):
             tags.append(RunTag(MLFLOW_USER, user_id))
         fields = {
@@ -249,9 +265,7 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
             "run_name": run_name or None,
         }
         try:
-            return self._client.call(
-                "create_experiment_run", fields, lambda it: wire.run(it["run"])
-            )
+            return self._client.call("create_experiment_run", fields, lambda it: _run(it["run"]))
         except RetryTokenInvalidated as error:
             return self._created_run(fields, error)
 
@@ -274,7 +288,7 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
         return self._client.call(
             "get_experiment_run_by_id",
             {"run_id": _required("run_id", run_id)},
-            lambda answer: wire.run(answer["run"]),
+            lambda answer: _run(answer["run"]),
         )
 
     def update_run_info(
@@ -320,7 +334,7 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
             "page_token": page_token or None,
         }
         page = self._client.call(
-            "list_experiment_runs", fields, lambda answer: wire.page(answer, "runs", wire.run)
+            "list_experiment_runs", fields, lambda answer: wire.page(answer, "runs", _run)
         )
         return list(page), page.token
 
@@ -328,6 +342,9 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
 
     def log_metric(self, run_id: str, metric: Metric) -> None:
         """Log one metric."""
+        if metric.model_id is not None:
+            self.log_batch(run_id, [metric], [], [])
+            return
         run = wire.text(_required("run_id", run_id))
         # The body is a metric's fields with the run id in front of them.
         body = f'{{"run_id":{run},{wire.metric_text(metric)[1:]}'
@@ -335,18 +352,21 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
 
     def log_param(self, run_id: str, param: Param) -> None:
         """Log one param; a param that is there already with another value is refused."""
+        refuse_reserved(param.key)
         run = wire.text(_required("run_id", run_id))
         body = f'{{"run_id":{run},{wire.param_text(param)[1:]}'
         self._client.call("log_experiment_run_param", body.encode(), wire.nothing)
 
     def set_tag(self, run_id: str, tag: RunTag) -> None:
         """Set one tag."""
+        refuse_reserved(tag.key)
         run = wire.text(_required("run_id", run_id))
         body = f'{{"run_id":{run},{wire.tag_text(tag)[1:]}'
         self._client.call("set_experiment_run_tag", body.encode(), wire.nothing)
 
     def delete_tag(self, run_id: str, key: str) -> None:
         """Delete one tag."""
+        refuse_reserved(key)
         self._change(
             "delete_experiment_run_tag",
             run_id=_required("run_id", run_id),
@@ -367,8 +387,15 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
         """
         _validate_run_id(run_id)
         _validate_param_keys_unique(params)
+        for item in (*params, *tags):
+            refuse_reserved(item.key)
+        elsewhere: dict[Home, list[RunTag]] = {}
+        if any(metric.model_id is not None for metric in metrics):
+            metrics, records, elsewhere = self._models.split_metrics(run_id, metrics)
+            tags = [*tags, *records]
         for body in log_batch_bodies(run_id, metrics, params, tags):
             self._client.call("log_experiment_run_batch", body, wire.nothing)
+        self._models.write(elsewhere)
 
     def log_inputs(
         self,
@@ -376,27 +403,25 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
         datasets: list[DatasetInput] | None = None,
         models: list[LoggedModelInput] | None = None,
     ) -> None:
-        """Log the datasets that a run reads.
-
-        Raises:
-            MlflowException: NOT_IMPLEMENTED for models, for which the service has no field.
-        """
+        """Log the datasets and models that a run reads."""
         _validate_run_id(run_id)
         if datasets is not None:
             if not isinstance(datasets, list):
                 raise TypeError(f"Argument 'datasets' should be a list, got '{type(datasets)}'")
             _validate_dataset_inputs(datasets)
-        if models:
-            raise MlflowException(
-                "Models cannot be logged as inputs of a run on AI Data Platform: its endpoint "
-                "runs/log-inputs takes datasets only.",
-                NOT_IMPLEMENTED,
+        native = self._models.native_inputs(models or ())
+        if datasets or native or not models:
+            self._change(
+                "log_experiment_run_inputs",
+                run_id=run_id,
+                dataset_inputs=[wire.dataset_input_json(dataset) for dataset in datasets or ()],
+                models=[{"model_id": model.model_id} for model in native] or None,
             )
-        self._change(
-            "log_experiment_run_inputs",
-            run_id=run_id,
-            dataset_inputs=[wire.dataset_input_json(dataset) for dataset in datasets or ()],
-        )
+        self._models.log_inputs(run_id, models or ())
+
+    def log_outputs(self, run_id: str, models: list[LoggedModelOutput]) -> None:
+        """Log the models that a run makes, each with the step at which it was made."""
+        self._models.log_outputs(_required("run_id", run_id), models)
 
     def record_logged_model(self, run_id: str, mlflow_model: Model) -> None:
         """Note on the run that a model was logged, as MLflow 2 clients do."""
@@ -407,6 +432,69 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
         model = json.dumps(mlflow_model.get_tags_dict())
         self._change(
             "log_experiment_run_model", run_id=_required("run_id", run_id), model_json=model
+        )
+
+    # --- logged models ---------------------------------------------------------------------------
+
+    def create_logged_model(
+        self,
+        experiment_id: str,
+        name: str | None = None,
+        source_run_id: str | None = None,
+        tags: list[LoggedModelTag] | None = None,
+        params: list[LoggedModelParameter] | None = None,
+        model_type: str | None = None,
+    ) -> LoggedModel:
+        """Create a model whose files are to be put at its ``artifact_location``."""
+        return self._models.create(
+            _required("experiment_id", experiment_id),
+            name,
+            source_run_id or None,
+            tags or (),
+            params or (),
+            model_type or None,
+        )
+
+    def get_logged_model(self, model_id: str, allow_deleted: bool = False) -> LoggedModel:
+        """Get a model by its id, a deleted one only if it is asked for."""
+        return self._models.get(_required("model_id", model_id), allow_deleted)
+
+    def finalize_logged_model(self, model_id: str, status: LoggedModelStatus) -> LoggedModel:
+        """Set a model's status, and return the model."""
+        return self._models.finalize(_required("model_id", model_id), status)
+
+    def set_logged_model_tags(self, model_id: str, tags: list[LoggedModelTag]) -> None:
+        """Set tags of a model."""
+        self._models.set_tags(_required("model_id", model_id), tags)
+
+    def delete_logged_model_tag(self, model_id: str, key: str) -> None:
+        """Delete a tag of a model."""
+        self._models.delete_tag(_required("model_id", model_id), _required("key", key))
+
+    def set_model_versions_tags(self, name: str, version: str, model_id: str) -> None:
+        """Note on a model that a model version was made of it."""
+        self._models.add_version(_required("model_id", model_id), name, version)
+
+    def log_logged_model_params(self, model_id: str, params: list[LoggedModelParameter]) -> None:
+        """Add params to a model."""
+        self._models.log_params(_required("model_id", model_id), params)
+
+    def delete_logged_model(self, model_id: str) -> None:
+        """Mark a model as deleted; its files stay."""
+        self._models.delete(_required("model_id", model_id))
+
+    def search_logged_models(
+        self,
+        experiment_ids: list[str],
+        filter_string: str | None = None,
+        datasets: list[Json] | None = None,
+        max_results: int | None = None,
+        order_by: list[Json] | None = None,
+        page_token: str | None = None,
+    ) -> PagedList[LoggedModel]:
+        """Search models; the arguments are those of ``AbstractStore.search_logged_models``."""
+        return self._models.search(
+            experiment_ids, filter_string, datasets or (), max_results, order_by, page_token
         )
 
     # --- metric histories ------------------------------------------------------------------------
@@ -540,6 +628,14 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
 
     def _change(self, operation: str, **fields: Any) -> None:
         self._client.call(operation, fields, wire.nothing)
+
+
+def _experiment(content: Json) -> Experiment:
+    return wire.experiment({**content, "tags": without_reserved(content.get("tags") or ())})
+
+
+def _run(content: Json) -> Run:
+    return wire.run(with_models(content))
 
 
 def _by_step(metric: Metric) -> tuple[int, int, float, bool]:

@@ -1,0 +1,162 @@
+"""Logged models on a service that has MLflow's own routes for them.
+
+The documented API has none of these routes; a later one may. Whether an endpoint has them is found
+by calling one: 404 NotFound and 405 mean that it has not, which is remembered for ten minutes, for
+all stores of this process. 404 NotAuthorizedOrNotFound comes from a route that is there, and means
+what it always means.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from cachetools import TTLCache
+from mlflow.entities import (
+    LoggedModel,
+    LoggedModelOutput,
+    LoggedModelParameter,
+    LoggedModelStatus,
+    LoggedModelTag,
+)
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import (
+    ENDPOINT_NOT_FOUND,
+    RESOURCE_DOES_NOT_EXIST,
+    ErrorCode,
+)
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
+
+from mlflow_oci_store.client import wire
+from mlflow_oci_store.client.data_platform import DataPlatformClient
+from mlflow_oci_store.errors import RetryTokenInvalidated
+
+T = TypeVar("T")
+Json = dict[str, Any]
+_Place = tuple[str | None, str | None, str, str, str]
+
+_REMEMBERED_SECONDS = 600.0
+
+_without_routes: TTLCache[_Place, bool] = TTLCache(1024, _REMEMBERED_SECONDS)
+_lock = threading.Lock()
+
+
+class RoutesMissing(MlflowException):
+    """The service has no routes for logged models, so it has no such model either."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No such logged model: this service has no endpoints for logged models, and the id is "
+            "not that of a model which mlflow-oci-store keeps in tags.",
+            RESOURCE_DOES_NOT_EXIST,
+        )
+
+
+class NativeModels:
+    """The logged models that the service itself keeps.
+
+    Every method raises ``RoutesMissing`` where the service has no routes for them.
+
+    Args:
+        client: The way to the service.
+    """
+
+    def __init__(self, client: DataPlatformClient) -> None:
+        self._client = client
+        settings = client.settings
+        self._place = (
+            settings.endpoint,
+            settings.region,
+            settings.platform_id,
+            settings.workspace_key,
+            settings.api_version,
+        )
+
+    def create(
+        self,
+        experiment_id: str,
+        name: str | None,
+        source_run_id: str | None,
+        tags: Sequence[LoggedModelTag],
+        params: Sequence[LoggedModelParameter],
+        model_type: str | None,
+    ) -> LoggedModel:
+        """Create a model; its status is PENDING."""
+        fields = {
+            "experiment_id": experiment_id,
+            "name": name,
+            "source_run_id": source_run_id,
+            "tags": wire.tags_json(tags),
+            "params": wire.tags_json(params),
+            "model_type": model_type,
+        }
+        return self._call("create_logged_model", fields, _model)
+
+    def get(self, model_id: str, allow_deleted: bool = False) -> LoggedModel:
+        """Get a model, a deleted one only if it is asked for."""
+        fields = {"modelId": model_id, "allow_deleted": allow_deleted or None}
+        return self._call("get_logged_model", fields, _model)
+
+    def finalize(self, model_id: str, status: LoggedModelStatus) -> LoggedModel:
+        """Set a model's status, and return the model."""
+        fields = {
+            "modelId": model_id,
+            "model_id": model_id,
+            "status": wire.model_status_json(status),
+        }
+        try:
+            return self._call("finalize_logged_model", fields, _model)
+        except RetryTokenInvalidated:
+            return self.get(model_id)
+
+    def set_tags(self, model_id: str, tags: Sequence[LoggedModelTag]) -> None:
+        """Set tags of a model."""
+        fields = {"modelId": model_id, "model_id": model_id, "tags": wire.tags_json(tags) or []}
+        self._call("set_logged_model_tags", fields, wire.nothing)
+
+    def delete_tag(self, model_id: str, key: str) -> None:
+        """Delete a tag of a model."""
+        fields = {"modelId": model_id, "tagKey": key}
+        self._call("delete_logged_model_tag", fields, wire.nothing)
+
+    def add_version(self, model_id: str, name: str, version: str) -> None:
+        """Note that a model version was made of a model, in the tag that MLflow has for it."""
+        versions = json.loads(self.get(model_id).tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
+        made = {"name": name, "version": version}
+        if made not in versions:
+            value = json.dumps([*versions, made])
+            self.set_tags(model_id, [LoggedModelTag(MLFLOW_MODEL_VERSIONS, value)])
+
+    def log_params(self, model_id: str, params: Sequence[LoggedModelParameter]) -> None:
+        """Add params to a model."""
+        fields = {"modelId": model_id, "model_id": model_id, "params": wire.tags_json(params) or []}
+        self._call("log_logged_model_params", fields, wire.nothing)
+
+    def delete(self, model_id: str) -> None:
+        """Mark a model as deleted."""
+        self._call("delete_logged_model", {"modelId": model_id}, wire.nothing)
+
+    def log_outputs(self, run_id: str, models: Sequence[LoggedModelOutput]) -> None:
+        """Say that a run made models."""
+        outputs = [{"model_id": model.model_id, "step": model.step} for model in models]
+        self._call("log_run_outputs", {"run_id": run_id, "models": outputs}, wire.nothing)
+
+    def _call(self, route: str, fields: Json, parse: Callable[[Json], T]) -> T:
+        with _lock:
+            missing = self._place in _without_routes
+        if missing:
+            raise RoutesMissing
+        try:
+            return self._client.call(route, fields, parse)
+        except MlflowException as error:
+            if error.error_code != ErrorCode.Name(ENDPOINT_NOT_FOUND):
+                raise
+            with _lock:
+                _without_routes[self._place] = True
+            raise RoutesMissing from error
+
+
+def _model(answer: Json) -> LoggedModel:
+    return wire.logged_model(answer["model"])

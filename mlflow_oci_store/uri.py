@@ -27,6 +27,7 @@ OPTIONS = (
     "auth",
     "region",
     "endpoint",
+    "object_storage_endpoint",
     "api_version",
     "user_principal",
     "deadline",

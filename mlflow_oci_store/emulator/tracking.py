@@ -24,7 +24,6 @@ from mlflow.entities import (
     ViewType,
 )
 from mlflow.models import Model
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.tracking import SEARCH_MAX_RESULTS_DEFAULT
 from mlflow.utils.mlflow_tags import MLFLOW_USER
 from mlflow.utils.time import get_current_time_millis
@@ -45,6 +44,8 @@ from mlflow_oci_store.emulator.entities import (
 from mlflow_oci_store.emulator.principals import Principal
 from mlflow_oci_store.emulator.registry import RegistryOperations, require_tags
 from mlflow_oci_store.emulator.workspaces import Workspace
+
+ARTIFACTS_PAGE = 1000
 
 _VIEW_TYPES: dict[str, int] = {
     "ACTIVE_ONLY": ViewType.ACTIVE_ONLY,
@@ -297,18 +298,21 @@ class TrackingOperations:
         page_token: str | None = None,
     ) -> Json:
         root = self._store.get_run(run_id).info.artifact_uri
-        folder = validate_path_is_safe(path) if path else None
-        return {
-            "root_uri": root,
-            "files": [
-                {
-                    "path": each.path,
-                    "is_dir": each.is_dir,
-                    **({} if each.is_dir else {"file_size": each.file_size}),
-                }
-                for each in get_artifact_repository(root).list_artifacts(folder)
-            ],
-        }
+        folder = validate_path_is_safe(path) if path else ""
+        in_bucket = root.removeprefix(f"{self._workspace.bucket.uri}/")
+        if in_bucket == root:
+            raise not_found(f"{root} is not in the bucket of this emulator")
+        start = f"{in_bucket}/{folder}/" if folder else f"{in_bucket}/"
+        page = self._workspace.bucket.listing(start, page_token or "", None, "/", ARTIFACTS_PAGE)
+        below = len(in_bucket) + 1
+        files = [
+            *({"path": name[below:-1], "is_dir": True} for name in page.folders),
+            *(
+                {"path": each.name[below:], "is_dir": False, "file_size": each.size}
+                for each in page.objects
+            ),
+        ]
+        return {"root_uri": root, **page_json("files", files, page.next_start)}
 
     def list_logged_models(
         self,

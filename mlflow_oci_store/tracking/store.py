@@ -65,6 +65,7 @@ from mlflow_oci_store.tracking.batch import log_batch_bodies
 from mlflow_oci_store.tracking.logged_models import LoggedModels
 from mlflow_oci_store.tracking.model_id import Home
 from mlflow_oci_store.tracking.run_models import with_models, without_reserved
+from mlflow_oci_store.tracking.traces import DroppedTraces
 from mlflow_oci_store.unsupported import Unsupported
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ _GET_OR_CREATE_SECONDS = 10.0
 _UNKNOWN_USER = "unknown"
 
 
-class OciDataPlatformStore(Unsupported, AbstractStore):
+class OciDataPlatformStore(DroppedTraces, Unsupported, AbstractStore):
     """Experiments and runs in one workspace of an Oracle AI Data Platform.
 
     MLflow makes one for every tracking URI ``oci-dp://<ai-data-platform-ocid>/<workspace-key>``.

@@ -79,9 +79,7 @@ ROWS = [
 ]
 
 each_example = settings(
-    deadline=None,
-    max_examples=50,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

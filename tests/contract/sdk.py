@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import oci
 from aidp_python_client.aidataplatform_dp import MLOpsClient, models
-from oci.base_client import BaseClient
 from oci.retry import NoneRetryStrategy
 
 # How protobuf's JSON mapping writes what JSON has no number for. The SDK reads them as floats.
@@ -71,7 +70,7 @@ def request_of(
         captured["method"],
         path,
         dict(captured.get("query_params") or {}),
-        None if body is None else _serializer(sdk).sanitize_for_serialization(body),
+        None if body is None else sdk.base_client.sanitize_for_serialization(body),
         captured["response_type"],
     )
 
@@ -141,7 +140,3 @@ def _build(declared: str, value: Any) -> Any:
 
 def _pascal(name: str) -> str:
     return "".join(word.capitalize() for word in name.split("_"))
-
-
-def _serializer(sdk: MLOpsClient) -> BaseClient:
-    return sdk.base_client

@@ -36,8 +36,8 @@ lint: $(SETUP)
 
 test: lint
 	@rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --cov --cov-report= tests
-	@rm -f .coverage.*
+	$(BIN)/coverage run -m pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under 95
 
 bench: $(SETUP)

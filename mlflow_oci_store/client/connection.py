@@ -90,7 +90,6 @@ class _Pool:
     pid: int
     urllib3: HTTPConnectionPool
     target_prefix: str  # empty, or scheme and host when an HTTP proxy wants absolute targets
-    headers: Mapping[str, str]  # what a proxy wants to see
 
 
 class Connection:
@@ -147,7 +146,7 @@ class Connection:
                 method,
                 pool.target_prefix + target,
                 body=body,
-                headers={**pool.headers, **headers} if pool.headers else headers,
+                headers=headers,
                 retries=False,
                 redirect=False,
                 assert_same_host=False,
@@ -175,7 +174,6 @@ class Connection:
     def _described_pool(self) -> _Pool:
         import requests
         from requests.adapters import HTTPAdapter
-        from requests.utils import select_proxy
         from urllib3.connection import HTTPConnection
 
         adapter = HTTPAdapter(max_retries=0)
@@ -192,14 +190,11 @@ class Connection:
             request, environment["verify"], environment["proxies"], environment["cert"]
         )
         adapter.cert_verify(pool, url, environment["verify"], environment["cert"])
-        proxies = environment["proxies"]
-        absolute = adapter.request_url(request, proxies) != request.path_url
-        proxy = select_proxy(url, proxies)
+        absolute = adapter.request_url(request, environment["proxies"]) != request.path_url
         return _Pool(
             pid=os.getpid(),
             urllib3=pool,
             target_prefix=self.endpoint if absolute else "",
-            headers=adapter.proxy_headers(proxy) if absolute and proxy else {},
         )
 
 

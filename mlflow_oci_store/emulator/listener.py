@@ -14,6 +14,7 @@ import socketserver
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,6 +31,7 @@ from mlflow_oci_store.emulator.answers import (
 
 # The most that is held in memory; what is put is not held.
 MAX_BODY_BYTES = 64 * 1024 * 1024
+GRACE_SECONDS = 30.0
 
 _DRAINED_BYTES = 1024 * 1024
 
@@ -87,18 +89,26 @@ class Listener(ThreadingHTTPServer):
         self._accepting.start()
 
     def close(self) -> None:
-        """Stop accepting, let running requests finish, and close every connection."""
+        """Stop accepting, let running requests finish, and close every connection.
+
+        A connection whose answer is not taken within ``GRACE_SECONDS`` is closed without it.
+        """
         self.shutdown()
         self._accepting.join()
         # A forked child may hold the socket too, and would keep its port listening.
-        _stop_reading(self.socket)
+        _shut(self.socket, socket.SHUT_RDWR)
         self.server_close()
         with self._lock:
             open_connections = list(self._connections.items())
         for connection, _ in open_connections:
-            _stop_reading(connection)
-        for _, thread in open_connections:
-            thread.join()
+            _shut(connection, socket.SHUT_RD)
+        end = time.monotonic() + GRACE_SECONDS
+        for connection, thread in open_connections:
+            thread.join(max(0.0, end - time.monotonic()))
+            if thread.is_alive():
+                # A client that reads nothing would hold its answer, and us, for ever.
+                _shut(connection, socket.SHUT_RDWR)
+                thread.join()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         thread = threading.Thread(
@@ -257,10 +267,13 @@ def _is_to_reset(connection: socket.socket) -> bool:
     return linger == _NO_LINGER
 
 
-def _stop_reading(connection: socket.socket) -> None:
-    """Let the connection's thread see the end of input; what it still has to send it sends."""
+def _shut(connection: socket.socket, directions: int) -> None:
+    """End one direction or both, for every holder of the socket.
+
+    With ``SHUT_RD`` its thread sees the end of input, and still sends what it has to send.
+    """
     try:
         # Not connection.shutdown(): on a TLS connection that drops encryption as well.
-        socket.socket.shutdown(connection, socket.SHUT_RD)
+        socket.socket.shutdown(connection, directions)
     except OSError:
-        _logger.debug("The client had closed the connection already")
+        _logger.debug("The socket was not connected any more")

@@ -8,6 +8,7 @@ which order results come.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,6 +53,10 @@ _VIEW_TYPES: dict[str, int] = {
     "DELETED_ONLY": ViewType.DELETED_ONLY,
     "ALL": ViewType.ALL,
 }
+_COMPARED_IDS = re.compile(
+    r"\bexperiment_id\s*(?:!?=|(?:NOT\s+)?IN)\s*(?:\([^)]*\)|'[^']*'|\"[^\"]*\")", re.IGNORECASE
+)
+_QUOTED = re.compile(r"['\"]([^'\"]*)['\"]")
 _MODEL_FIELDS = frozenset({"artifact_path", "flavors", "utc_time_created", "run_id"})
 
 
@@ -91,7 +96,7 @@ class TrackingOperations:
         page = self._store.search_experiments(
             view_type=_view_type(view_type),
             max_results=max_results,
-            filter_string=filter,
+            filter_string=_by_number(filter),
             order_by=order_by,
             page_token=page_token,
         )
@@ -346,6 +351,19 @@ def _number(experiment_id: str | None) -> str:
 def _numbers(experiment_ids: Sequence[str]) -> list[str]:
     """Experiments to search in; what does not exist holds nothing to be found."""
     return [number for each in experiment_ids if (number := experiment_id_in(each))]
+
+
+def _by_number(filter_string: str | None) -> str | None:
+    """Put MLflow's numbers in where a filter compares ``experiment_id`` with ids of the service.
+
+    An id that the service never gave becomes a number that MLflow never gives.
+    """
+    return filter_string and _COMPARED_IDS.sub(
+        lambda comparison: _QUOTED.sub(
+            lambda quoted: f"'{experiment_id_in(quoted[1]) or -1}'", comparison[0]
+        ),
+        filter_string,
+    )
 
 
 def _view_type(name: str) -> int:

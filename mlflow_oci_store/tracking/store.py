@@ -381,7 +381,7 @@ class OciDataPlatformStore(DroppedTraces, Unsupported, AbstractStore):
         params: Sequence[Param],
         tags: Sequence[RunTag],
     ) -> None:
-        """Log metrics, params and tags of any number, in as few requests as the limits allow.
+        """Log metrics, params and tags of any number, in requests within the service's limits.
 
         Everything is checked before the first request; an empty batch sends none. When a later
         request of several fails, the error is raised and what the earlier ones logged stays.

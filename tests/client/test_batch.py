@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
@@ -33,7 +33,6 @@ def assert_within_limits(bodies: list[bytes]) -> None:
         assert 0 < sum(map(len, content.values())) <= 1000
 
 
-@settings(deadline=None)
 @given(
     counts=st.tuples(st.integers(0, 2500), st.integers(0, 350), st.integers(0, 350)),
     value=st.text(st.characters(exclude_categories=["Cs"]), max_size=6000),

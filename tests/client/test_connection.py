@@ -190,6 +190,19 @@ def test_an_authority_of_ones_own_is_named_by_a_variable(
     assert request.headers["authorization"] == api_key.authorization(request, "https")
 
 
+def test_without_a_variable_the_authorities_are_those_of_requests(
+    client_for: ClientFor,
+    tls_server: ScriptedServer,
+    ca_file: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", ca_file)
+
+    client_for(tls_server.endpoint).call(READ, {}, dict)
+
+    assert len(tls_server.requests) == 1
+
+
 def test_a_certificate_that_is_not_trusted_is_refused_at_once(
     client_for: ClientFor, tls_server: ScriptedServer, clock: Clock
 ) -> None:

@@ -79,9 +79,7 @@ ROWS = [
 ]
 
 each_example = settings(
-    deadline=None,
-    max_examples=50,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -233,6 +231,24 @@ def test_a_good_status_with_a_body_of_another_shape_is_a_clear_error(
     assert failure.request_id == server.requests[-1].headers["opc-request-id"]
     assert failure.retries == 1
     assert failure.message.endswith(f"(opc-request-id: {failure.request_id}, after 1 retry)")
+
+
+@pytest.mark.parametrize("operation", ["list_experiments", "create_experiment"])
+def test_an_empty_body_is_no_answer_to_a_question(
+    client: DataPlatformClient, server: ScriptedServer, operation: str
+) -> None:
+    server.script.append(raw_answer(200, b""))
+
+    assert "cannot be read" in failure_of(client, operation).message
+
+
+@pytest.mark.parametrize("step", [raw_answer(200, b""), raw_answer(204, b"")])
+def test_an_empty_body_is_enough_to_confirm_a_change(
+    client: DataPlatformClient, server: ScriptedServer, step: Step
+) -> None:
+    server.script.append(step)
+
+    assert client.call("log_experiment_run_metric", {}, dict) == {}
 
 
 JSON = st.recursive(

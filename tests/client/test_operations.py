@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 import oci.config
 import pytest
-from aidp_python_client.aidataplatform_dp import MLOpsClient
+from aidp_python_client.aidataplatform_dp import MLOpsClient, models
 
 from mlflow_oci_store.client.data_platform import DataPlatformClient
 from mlflow_oci_store.client.operations import OPERATIONS, Effect, Operation, Scope
@@ -105,6 +105,19 @@ def test_scope_and_effect_say_what_name_and_path_say(
     prefix = WORKSPACE_PATH if row.scope is Scope.WORKSPACE else PLATFORM_PATH
     assert request.target.startswith(f"{prefix}{MLFLOW_PATH}")
     assert (row.effect is Effect.READ) == row.name.startswith(("get_", "list_"))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [row for row in OPERATIONS.values() if row.effect is not Effect.READ],
+    ids=lambda row: row.name,
+)
+def test_a_change_that_is_answered_with_something_is_a_creation(row: Operation) -> None:
+    source = inspect.getsource(getattr(MLOpsClient, row.name))
+    response_type = re.search(r'response_type="(\w+)"', source)
+    fields = getattr(models, response_type[1])().swagger_types if response_type else {}
+
+    assert (row.effect is Effect.CREATE) == bool(fields)
 
 
 def test_every_change_but_the_granting_of_permissions_takes_a_retry_token() -> None:

@@ -29,9 +29,7 @@ PATHS = st.lists(ENCODED.filter(lambda it: it.strip(".")), min_size=1).map(
 QUERIES = st.lists(st.tuples(ENCODED, ENCODED).map("=".join)).map("&".join)
 TARGETS = st.tuples(PATHS, QUERIES).map(lambda it: "?".join(part for part in it if part))
 
-for_each_example = settings(
-    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+for_each_example = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def reference(

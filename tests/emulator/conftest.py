@@ -19,6 +19,7 @@ from aidp_python_client.aidataplatform_dp import MLOpsClient
 
 from mlflow_oci_store.emulator import AidpEmulator
 from mlflow_oci_store.emulator.schema import operations
+from mlflow_oci_store.emulator.workspaces import _blank_database
 
 
 class Sdk:
@@ -51,6 +52,12 @@ class Sdk:
         place = self.place if operations()[operation].scope == "workspace" else self.place[:1]
         method = getattr(self.client, operation)
         return lambda *values, **options: method(*place, *values, **options)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _migrated() -> None:
+    """Make MLflow's schema before the first test: older versions set up logging while at it."""
+    _blank_database()
 
 
 @pytest.fixture

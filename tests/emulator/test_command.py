@@ -93,11 +93,10 @@ def test_oracles_cli_works_over_tls_and_data_stays(tmp_path: Path) -> None:
     with running("--data", data, "--tls") as command:
         assert command.options["endpoint"].startswith("https://")
         created = aidp(command, "create-experiment", {"name": "by Oracle's CLI"})
-        assert command.stop(signal.SIGTERM) == (
-            0,
-            "Stopping: requests under way are finished first.\nStopped.\n",
-            "",
-        )
+        code, output, errors = command.stop(signal.SIGTERM)
+        assert code == 0
+        assert output == "Stopping: requests under way are finished first.\nStopped.\n"
+        assert "Traceback" not in errors
     port = str(urlsplit(command.options["endpoint"]).port)
     with running("--data", data, "--tls", "--port", port) as again:
         assert again.tracking_uri == command.tracking_uri
@@ -154,6 +153,20 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     result = CliRunner().invoke(main, ["emulator"])
     assert result.exit_code == 1
     assert "pip install 'mlflow-oci-store[emulator]'" in result.output
+
+
+def test_help_loads_neither_mlflow_nor_the_emulator() -> None:
+    script = (
+        "import sys\n"
+        "from mlflow_oci_store.cli.main import main\n"
+        "main(['emulator', '--help'], standalone_mode=False)\n"
+        "print(sorted({'mlflow', 'oci', 'mlflow_oci_store.emulator'} & sys.modules.keys()))\n"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert told.stdout.splitlines()[-1] == "[]"
+    assert "--backend-store-uri" in told.stdout
 
 
 def test_the_version_is_told() -> None:

@@ -18,7 +18,7 @@ import requests
 from aidp_python_client.aidataplatform_dp import models as m
 from cryptography.hazmat.primitives import serialization
 
-from mlflow_oci_store.emulator import AidpEmulator, Delay, Fault
+from mlflow_oci_store.emulator import AidpEmulator, Delay, Fault, Garbage, listener
 
 from .conftest import Sdk, Wire
 
@@ -155,6 +155,22 @@ def test_closing_lets_a_running_request_finish(tmp_path: Path) -> None:
         closed.result()
     with AidpEmulator(tmp_path) as again:
         assert names(Sdk(again)) == ["a"]
+
+
+def test_closing_waits_for_no_client_that_takes_no_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listener, "GRACE_SECONDS", 0.0)
+    emulator = AidpEmulator()
+    emulator.faults.add(Fault(Garbage("x" * 50_000_000)))
+    request = Wire(emulator).signed(*CREATE)
+    address = urlsplit(emulator.endpoint)
+    with socket.create_connection((address.hostname, address.port)) as client:
+        headers = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+        line = f"POST {request.path_url} HTTP/1.1\r\nhost: {address.netloc}\r\n"
+        client.sendall(f"{line}{headers}\r\n{request.body}".encode())
+        assert client.recv(9) == b"HTTP/1.1 "
+        emulator.close()
 
 
 def test_closing_ends_delays() -> None:

@@ -104,6 +104,22 @@ def test_experiments_are_searched_in_order_and_by_page(sdk: Sdk) -> None:
     assert pages == [["a", "b"], ["c"]]
 
 
+def test_experiments_are_filtered_by_the_ids_they_have(sdk: Sdk) -> None:
+    ids = [
+        sdk.create_experiment(m.CreateExperimentDetails(name=name)).data.experiment_id
+        for name in ("a", "b")
+    ]
+
+    def found(comparison: str) -> list[str]:
+        page = sdk.list_experiments(m.ListExperimentsDetails(filter=comparison)).data
+        return sorted(each.experiment_id for each in page.experiments)
+
+    assert found(f"experiment_id = '{ids[0]}'") == ids[:1]
+    assert found(f"experiment_id IN ('{ids[0]}', '{ids[1]}', 'no such')") == ids
+    assert found(f"name = 'b' AND experiment_id != '{ids[0]}'") == ids[1:]
+    assert found("name = 'experiment_id'") == []
+
+
 def test_an_experiment_is_renamed(sdk: Sdk, experiment_id: str, refused: Refused) -> None:
     sdk.update_experiment(m.UpdateExperimentDetails(experiment_id=experiment_id, new_name="new"))
     sdk.update_experiment(m.UpdateExperimentDetails(experiment_id=experiment_id))

@@ -1,0 +1,1 @@
+"""Oracle's own SDK as the referee between the store and the emulator."""

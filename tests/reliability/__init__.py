@@ -1,0 +1,1 @@
+"""Every change is applied exactly once, whatever happens on the way."""

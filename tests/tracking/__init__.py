@@ -1,0 +1,1 @@
+"""The store as MLflow's own clients use it, on the emulator."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mlflow_oci_store.artifacts.repository import OciArtifactRepository
     from mlflow_oci_store.registry.store import OciDataPlatformRegistryStore
     from mlflow_oci_store.tracking.store import OciDataPlatformStore
 
@@ -47,6 +48,24 @@ def model_registry_store(
     from mlflow_oci_store.registry.store import OciDataPlatformRegistryStore
 
     return OciDataPlatformRegistryStore(store_uri, tracking_uri)
+
+
+def artifact_repository(
+    artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None
+) -> OciArtifactRepository:
+    """Make the artifact repository of a URI (entry point ``mlflow.artifact_repository``).
+
+    Args:
+        artifact_uri: ``oci://<bucket>@<namespace>/<prefix>``.
+        tracking_uri: The tracking URI it was found through; MLflow 3.1 passes none.
+        registry_uri: The same for a model registry.
+
+    Raises:
+        MlflowException: INVALID_PARAMETER_VALUE, when a URI or a setting cannot be used.
+    """
+    from mlflow_oci_store.artifacts.repository import OciArtifactRepository
+
+    return OciArtifactRepository(artifact_uri, tracking_uri, registry_uri)
 
 
 class DefaultExperimentProvider:

@@ -12,6 +12,7 @@ import unicodedata
 from typing import NamedTuple
 
 from mlflow.exceptions import MlflowException
+from mlflow.utils.uri import get_uri_scheme
 
 FORM = "oci://<bucket>@<namespace>/<prefix>"
 # Object Storage's limit for names, in bytes of UTF-8.
@@ -93,6 +94,32 @@ class Location(NamedTuple):
             MlflowException: as ``name_of`` does.
         """
         return f"{self.name_of(path.removesuffix('/'))}/" if path else self.prefix
+
+
+def check_location(uri: str) -> None:
+    """Refuse an artifact location that no run could put anything in.
+
+    Args:
+        uri: What a user says for ``artifact_location``.
+
+    Raises:
+        MlflowException: INVALID_PARAMETER_VALUE, if nothing here knows its scheme, or if it is of
+            the scheme ``oci`` and not well formed.
+    """
+    from mlflow.store.artifact.artifact_repository_registry import (
+        get_registered_artifact_repositories,
+    )
+
+    scheme = get_uri_scheme(uri)
+    known = get_registered_artifact_repositories()
+    if scheme not in known:
+        raise MlflowException.invalid_parameter_value(
+            f"The artifact location {uri!r} cannot be used: no artifact repository for the scheme "
+            f"{scheme!r} is installed, only for {', '.join(sorted(filter(None, known)))}. Install "
+            f"the MLflow plugin for it, or write {FORM}."
+        )
+    if scheme == "oci":
+        Location.parse(uri)
 
 
 def fault_of(path: str) -> str | None:

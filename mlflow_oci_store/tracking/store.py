@@ -56,6 +56,7 @@ from mlflow.utils.validation import (
     _validate_tag,
 )
 
+from mlflow_oci_store.artifacts.location import check_location
 from mlflow_oci_store.client import wire
 from mlflow_oci_store.client.data_platform import DataPlatformClient
 from mlflow_oci_store.errors import RetryTokenInvalidated
@@ -151,12 +152,15 @@ class OciDataPlatformStore(DroppedTraces, Unsupported, AbstractStore):
             MlflowException: RESOURCE_ALREADY_EXISTS when the name is taken, unless it was free
                 when this store looked it up a moment ago. That is ``mlflow.set_experiment`` in a
                 race with another process for the same new name, where both must end up in the one
-                experiment.
+                experiment. INVALID_PARAMETER_VALUE for an ``artifact_location`` that nothing
+                installed here can reach.
         """
         _validate_experiment_name(name)
         for tag in tags or ():
             _validate_experiment_tag(tag.key, tag.value)
             refuse_reserved(tag.key)
+        if artifact_location:
+            check_location(artifact_location)
         fields = {
             "name": name,
             "artifact_location": artifact_location or None,

@@ -174,7 +174,11 @@ class Fault:
     times: int | None = None
 
     def __post_init__(self) -> None:
-        if self.operation not in {None, *schema.operations(), *object_storage.operations()}:
+        if self.operation not in {
+            None,
+            *schema.with_logged_models().operations,
+            *object_storage.operations(),
+        }:
             raise ValueError(f"There is no operation {self.operation!r}")
         if not 0 <= self.probability <= 1:
             raise ValueError("probability is a number from 0 to 1")

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote, urlencode
 
-from mlflow_oci_store.emulator import certificates
+from mlflow_oci_store.emulator import certificates, schema
 from mlflow_oci_store.emulator.faults import Faults
 from mlflow_oci_store.emulator.listener import Listener
 from mlflow_oci_store.emulator.object_storage import ObjectStorage
@@ -42,6 +42,8 @@ class AidpEmulator:
         tls: Serves https; clients trust ``ca_file``.
         backend_store_uri: Keeps MLflow's data in this PostgreSQL database; None keeps it in
             SQLite files of the data folder.
+        native_logged_models: Serves MLflow's own routes for logged models as well, which the
+            service does not have.
         clock: The service's clock, in seconds since the epoch.
         seed: Makes the chance of faults repeatable.
 
@@ -70,6 +72,7 @@ class AidpEmulator:
         port: int = 0,
         tls: bool = False,
         backend_store_uri: str | None = None,
+        native_logged_models: bool = False,
         clock: Callable[[], float] = time.time,
         seed: int | None = None,
     ) -> None:
@@ -95,7 +98,9 @@ class AidpEmulator:
             self.profile = DEFAULT_PROFILE
             self.ca_file = str(certificates.ca_file(folder)) if tls else None
             context = certificates.server_context(folder) if tls else None
+            api = schema.with_logged_models() if native_logged_models else schema.documented()
             service = Service(
+                api,
                 self._workspaces,
                 ObjectStorage(storage),
                 self._principals,

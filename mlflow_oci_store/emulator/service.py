@@ -18,13 +18,14 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 from mlflow.utils.validation import MAX_BATCH_LOG_REQUEST_SIZE
 
-from mlflow_oci_store.emulator import object_storage, schema
+from mlflow_oci_store.emulator import object_storage
 from mlflow_oci_store.emulator.answers import Answer, ConnectionCut, Refusal, Request, encode
 from mlflow_oci_store.emulator.faults import Faults
 from mlflow_oci_store.emulator.object_storage import ObjectStorage
 from mlflow_oci_store.emulator.principals import Principal, Principals
 from mlflow_oci_store.emulator.registry import RegistryOperations
 from mlflow_oci_store.emulator.retry_tokens import AuditRecord, Ledger
+from mlflow_oci_store.emulator.schema import Api, Route
 from mlflow_oci_store.emulator.signature import verify
 from mlflow_oci_store.emulator.tracking import TrackingOperations
 from mlflow_oci_store.emulator.workspaces import Platform, Workspace, Workspaces
@@ -45,6 +46,7 @@ class Service:
     """Answers requests.
 
     Args:
+        api: What it understands.
         workspaces: Where the data is.
         storage: Where the artifacts are.
         principals: Who may call.
@@ -55,6 +57,7 @@ class Service:
 
     def __init__(
         self,
+        api: Api,
         workspaces: Workspaces,
         storage: ObjectStorage,
         principals: Principals,
@@ -62,6 +65,7 @@ class Service:
         faults: Faults,
         clock: Callable[[], float],
     ) -> None:
+        self._api = api
         self._workspaces = workspaces
         self._storage = storage
         self._principals = principals
@@ -104,14 +108,14 @@ class Service:
         """Find the name of the operation, and what answers it."""
         if stored := object_storage.route(request.method, request.target):
             return stored.operation, lambda _: self._storage.answer(stored, request)
-        route = schema.route(request.method, request.target)
+        route = self._api.route(request.method, request.target)
         return (
             route.operation.name,
             lambda principal: self._serve(route, request, request_id, principal),
         )
 
     def _serve(
-        self, route: schema.Route, request: Request, request_id: str, principal: Principal
+        self, route: Route, request: Request, request_id: str, principal: Principal
     ) -> Answer:
         place = self._place(route)
         if not route.operation.mutates:
@@ -141,14 +145,13 @@ class Service:
                 )
             return answer
 
-    def _place(self, route: schema.Route) -> Workspace | Platform:
+    def _place(self, route: Route) -> Workspace | Platform:
         if route.workspace_key is None:
             return self._workspaces.platform(route.platform_id)
         return self._workspaces.workspace(route.platform_id, route.workspace_key)
 
-    @staticmethod
     def _perform(
-        route: schema.Route, request: Request, place: Workspace | Platform, principal: Principal
+        self, route: Route, request: Request, place: Workspace | Platform, principal: Principal
     ) -> Answer:
         name = route.operation.name
         if name == "log_experiment_run_batch" and len(request.body) > MAX_BATCH_LOG_REQUEST_SIZE:
@@ -157,7 +160,7 @@ class Service:
                 "RequestEntityTooLarge",
                 f"A batch may take {MAX_BATCH_LOG_REQUEST_SIZE} bytes, not {len(request.body)}",
             )
-        arguments = schema.arguments(route, request.target, request.body)
+        arguments = self._api.arguments(route, request.target, request.body)
         operations = (
             TrackingOperations(place, principal)
             if isinstance(place, Workspace)

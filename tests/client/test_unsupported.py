@@ -196,11 +196,10 @@ def mlflow_client(tracking_uri: str) -> mlflow.MlflowClient:
 
 
 @pytest.mark.filterwarnings("ignore:Parameter 'experiment_ids' is deprecated")
-def test_mlflows_client_finds_no_traces_and_no_models(
+def test_mlflows_client_finds_no_traces_and_no_datasets(
     mlflow_client: mlflow.MlflowClient, server: ScriptedServer
 ) -> None:
     assert list(mlflow_client.search_traces(experiment_ids=["e"])) == []
-    assert list(mlflow_client.search_logged_models(experiment_ids=["e"])) == []
     assert list(mlflow_client.search_datasets(experiment_ids=["e"])) == []
     assert server.requests == []
 
@@ -208,9 +207,6 @@ def test_mlflows_client_finds_no_traces_and_no_models(
 @pytest.mark.parametrize(
     "change",
     [
-        lambda client: client.create_logged_model("e", name="model"),
-        lambda client: client.delete_logged_model("m"),
-        lambda client: client.set_trace_tag("tr-1", "k", "v"),
         lambda client: client.delete_traces("e", trace_ids=["tr-1"]),
         lambda client: client.create_dataset("d", experiment_id="e"),
     ],

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import mlflow
 import pytest
 from mlflow import MlflowClient
+from reference.pair import ReferenceStore
 
 from mlflow_oci_store.emulator import AidpEmulator
 from mlflow_oci_store.registry.store import OciDataPlatformRegistryStore
+
+from .pair import RegistryPair, shared_clock
+
+NewPair = Callable[[], AbstractContextManager[RegistryPair]]
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +60,13 @@ def client(uri: str) -> MlflowClient:
 @pytest.fixture
 def store(uri: str) -> OciDataPlatformRegistryStore:
     return OciDataPlatformRegistryStore(uri, uri)
+
+
+@pytest.fixture(scope="module")
+def new_pair(emulator: AidpEmulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewPair]:
+    """Makes pairs of empty registries; each is to be closed."""
+    folder = tmp_path_factory.mktemp("registry")
+    template = folder / "template.db"
+    ReferenceStore(f"sqlite:///{template}", folder.as_uri())._dispose_engine()
+    with shared_clock() as dice:
+        yield lambda: closing(RegistryPair(emulator, template, dice))

@@ -76,15 +76,15 @@ class _Download:
         self._verify(size)
 
     def _read(self, stretch: _Stretch) -> None:
-        """Read a stretch, with as many calls as it takes, as long as each gets further."""
+        """Read a stretch, in another call after a broken one that got further."""
         while True:
             before = stretch.start
             try:
                 self._storage.call(
                     "get_object", self._place, lambda send: self._receive(send, stretch)
                 )
-            except OciDataPlatformException:
-                if stretch.start == before:
+            except OciDataPlatformException as error:
+                if error.status is not None or stretch.start == before:
                     raise
             else:
                 return

@@ -209,7 +209,13 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     cause: BaseException | None = error
     while cause is not None:
         yield cause
-        candidates = (cause.__cause__, getattr(cause, "reason", None), *cause.args)
+        # OCI's client keeps what it wraps as the context only.
+        candidates = (
+            cause.__cause__,
+            getattr(cause, "reason", None),
+            *cause.args,
+            cause.__context__,
+        )
         cause = next((it for it in candidates if isinstance(it, BaseException)), None)
 
 

@@ -306,11 +306,20 @@ def _kept(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _identity(stored: StoredObject) -> dict[str, str]:
-    return {"etag": stored.etag, "last-modified": formatdate(stored.modified, usegmt=True)}
+    return {
+        "etag": stored.etag,
+        "version-id": stored.etag,
+        "last-modified": formatdate(stored.modified, usegmt=True),
+    }
 
 
 def _described(stored: StoredObject) -> dict[str, str]:
-    return {**stored.headers, **_identity(stored), "accept-ranges": "bytes"}
+    return {
+        **stored.headers,
+        **_identity(stored),
+        "accept-ranges": "bytes",
+        "storage-tier": "Standard",
+    }
 
 
 def _checksum(stored: StoredObject) -> dict[str, str]:

@@ -146,10 +146,6 @@ class LoggedModels:
                 INVALID_PARAMETER_VALUE,
             )
         experiment_ids = [str(experiment_id) for experiment_id in experiment_ids]
-        token = SearchLoggedModelsPaginationToken(experiment_ids, filter_string, order_by)
-        if page_token:
-            token = SearchLoggedModelsPaginationToken.decode(page_token)
-            token.validate(experiment_ids, filter_string, order_by)
         with self._searches_lock:
             found = self._searches.get(page_token or "")
         if found is None:
@@ -163,6 +159,10 @@ class LoggedModels:
                 SearchLoggedModelsUtils.filter_logged_models(models, filter_string, datasets),
                 order_by,
             )
+        token = SearchLoggedModelsPaginationToken(experiment_ids, filter_string, order_by)
+        if page_token:
+            token = SearchLoggedModelsPaginationToken.decode(page_token)
+            token.validate(experiment_ids, filter_string, order_by)
         end = token.offset + (max_results or SEARCH_LOGGED_MODEL_MAX_RESULTS_DEFAULT)
         page = found[token.offset : end]
         if end >= len(found):
@@ -202,46 +202,57 @@ class LoggedModels:
 
     # --- runs and their models -------------------------------------------------------------------
 
-    def native_inputs(self, models: Sequence[LoggedModelInput]) -> list[LoggedModelInput]:
-        """Those inputs that the service itself takes."""
-        return [model for model in models if KeptModelId.parse(model.model_id) is None]
+    def log_inputs(
+        self, run_id: str, models: Sequence[LoggedModelInput]
+    ) -> Sequence[LoggedModelInput]:
+        """Say that a run reads models.
 
-    def log_inputs(self, run_id: str, models: Sequence[LoggedModelInput]) -> None:
-        """Say that a run reads models."""
-        kept = [model for model in models if KeptModelId.parse(model.model_id)]
+        Returns:
+            Those models that the service itself keeps, and is still to be told of.
+        """
+        native = [model for model in models if not KeptModelId.parse(model.model_id)]
+        try:
+            for model in native[:1]:
+                self._native.require_routes(model.model_id)
+        except RoutesMissing:
+            native = []
+        kept = [model for model in models if model not in native]
         self._kept.write({Home(HomeKind.RUN, run_id): input_records(kept)})
+        return native
 
     def log_outputs(self, run_id: str, models: Sequence[LoggedModelOutput]) -> None:
         """Say that a run made models."""
-        kept = [model for model in models if KeptModelId.parse(model.model_id)]
         native = [model for model in models if not KeptModelId.parse(model.model_id)]
-        if native:
-            self._native.log_outputs(run_id, native)
+        try:
+            if native:
+                self._native.log_outputs(run_id, native)
+        except RoutesMissing:
+            native = []
+        kept = [model for model in models if model not in native]
         self._kept.write({Home(HomeKind.RUN, run_id): output_records(kept)})
 
     def split_metrics(
         self, run_id: str, metrics: Sequence[Metric]
     ) -> tuple[list[Metric], list[RunTag], dict[Home, list[RunTag]]]:
-        """Take a batch of metrics apart by where it is kept which model they are of.
+        """Take a batch of metrics apart by who keeps which model they are of.
 
         Returns:
-            The metrics, still with the models that the service itself keeps; tags of the run; tags
-            of other homes.
+            The metrics, with the models of those that the service itself keeps; tags of the run;
+            tags of other homes.
+
+        Raises:
+            MlflowException: RESOURCE_DOES_NOT_EXIST, when there is no such model.
         """
+        logged = []
+        for metric in metrics:
+            if metric.model_id is None or KeptModelId.parse(metric.model_id):
+                logged.append(Metric(metric.key, metric.value, metric.timestamp, metric.step))
+            else:
+                self._native.require_routes(metric.model_id)
+                logged.append(metric)
         records = self._kept.metric_records(run_id, metrics)
-        return (
-            [
-                _plain(metric) if KeptModelId.parse(metric.model_id or "") else metric
-                for metric in metrics
-            ],
-            records.pop(Home(HomeKind.RUN, run_id), []),
-            records,
-        )
+        return logged, records.pop(Home(HomeKind.RUN, run_id), []), records
 
     def write(self, records: dict[Home, list[RunTag]]) -> None:
         """Set the tags of other homes that ``split_metrics`` returned."""
         self._kept.write(records)
-
-
-def _plain(metric: Metric) -> Metric:
-    return Metric(metric.key, metric.value, metric.timestamp, metric.step)

@@ -1,14 +1,15 @@
 """Logged models on a service that has MLflow's own routes for them.
 
 The documented API has none of these routes; a later one may. Whether an endpoint has them is found
-by calling one: 404 NotFound and 405 mean that it has not, which is remembered for ten minutes, for
-all stores of this process. 404 NotAuthorizedOrNotFound comes from a route that is there, and means
-what it always means.
+by calling one: 404 NotFound and 405 mean that it has not. The answer is remembered for ten minutes,
+for all stores of this process. 404 NotAuthorizedOrNotFound comes from a route that is there, and
+means what it always means.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -37,9 +38,11 @@ T = TypeVar("T")
 Json = dict[str, Any]
 _Place = tuple[str | None, str | None, str, str, str]
 
+_logger = logging.getLogger(__name__)
+
 _REMEMBERED_SECONDS = 600.0
 
-_without_routes: TTLCache[_Place, bool] = TTLCache(1024, _REMEMBERED_SECONDS)
+_has_routes: TTLCache[_Place, bool] = TTLCache(1024, _REMEMBERED_SECONDS)
 _lock = threading.Lock()
 
 
@@ -143,19 +146,45 @@ class NativeModels:
         outputs = [{"model_id": model.model_id, "step": model.step} for model in models]
         self._call("log_run_outputs", {"run_id": run_id, "models": outputs}, wire.nothing)
 
+    def require_routes(self, model_id: str) -> None:
+        """Make sure that the service has routes for logged models, by asking for one if need be.
+
+        Raises:
+            RoutesMissing: It has none.
+        """
+        if not self._known():
+            try:
+                self.get(model_id)
+            except MlflowException as error:
+                if not self._known():
+                    raise
+                _logger.debug("The service has routes for logged models: %s", error)
+
     def _call(self, route: str, fields: Json, parse: Callable[[Json], T]) -> T:
-        with _lock:
-            missing = self._place in _without_routes
-        if missing:
+        if self._known() is False:
             raise RoutesMissing
         try:
-            return self._client.call(route, fields, parse)
+            answer = self._client.call(route, fields, parse)
         except MlflowException as error:
-            if error.error_code != ErrorCode.Name(ENDPOINT_NOT_FOUND):
-                raise
-            with _lock:
-                _without_routes[self._place] = True
-            raise RoutesMissing from error
+            if error.error_code == ErrorCode.Name(ENDPOINT_NOT_FOUND):
+                self._note(False)
+                raise RoutesMissing from error
+            if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                self._note(True)
+            raise
+        self._note(True)
+        return answer
+
+    def _known(self) -> bool | None:
+        """Whether the service has the routes; None when it is not known."""
+        with _lock:
+            known: bool | None = _has_routes.get(self._place)
+        return known
+
+    def _note(self, has_routes: bool) -> None:
+        with _lock:
+            if _has_routes.get(self._place) is not has_routes:
+                _has_routes[self._place] = has_routes
 
 
 def _model(answer: Json) -> LoggedModel:

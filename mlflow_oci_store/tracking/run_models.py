@@ -38,7 +38,7 @@ def _records(prefix: str, links: Sequence[Json]) -> list[RunTag]:
     return [
         tag
         for number, link in enumerate(links)
-        for tag in record_tags(f"{prefix}{digest(link)}", {"at": [now, number], **link})
+        for tag in record_tags(f"{prefix}{digest(link['model_id'])}", {"at": [now, number], **link})
     ]
 
 

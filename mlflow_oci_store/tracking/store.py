@@ -414,7 +414,7 @@ class OciDataPlatformStore(DroppedTraces, Unsupported, AbstractStore):
             if not isinstance(datasets, list):
                 raise TypeError(f"Argument 'datasets' should be a list, got '{type(datasets)}'")
             _validate_dataset_inputs(datasets)
-        native = self._models.native_inputs(models or ())
+        native = self._models.log_inputs(run_id, models or ())
         if datasets or native or not models:
             self._change(
                 "log_experiment_run_inputs",
@@ -422,7 +422,6 @@ class OciDataPlatformStore(DroppedTraces, Unsupported, AbstractStore):
                 dataset_inputs=[wire.dataset_input_json(dataset) for dataset in datasets or ()],
                 models=[{"model_id": model.model_id} for model in native] or None,
             )
-        self._models.log_inputs(run_id, models or ())
 
     def log_outputs(self, run_id: str, models: list[LoggedModelOutput]) -> None:
         """Log the models that a run makes, each with the step at which it was made."""

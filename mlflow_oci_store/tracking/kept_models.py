@@ -254,6 +254,11 @@ class KeptModels:
                 break
         return [model for model, is_deleted in found.values() if not is_deleted]
 
+    def of_run(self, run_id: str) -> list[LoggedModel]:
+        """Get the models that are kept in a run, without the deleted ones."""
+        found = self._read(Home(HomeKind.RUN, run_id))
+        return [model for model, is_deleted in found.values() if not is_deleted]
+
     def metric_records(self, run_id: str, metrics: Iterable[Metric]) -> dict[Home, list[RunTag]]:
         """Write a run's metrics down for the models that they are of.
 

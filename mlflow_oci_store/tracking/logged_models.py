@@ -192,15 +192,26 @@ class LoggedModels:
             "list_logged_models", fields, lambda it: wire.page(it, "models", wire.logged_model)
         )
 
-    def _of_the_service(self, experiment_ids: Sequence[str]) -> list[LoggedModel]:
-        page = self._service_page(experiment_ids)
+    def _of_the_service(
+        self, experiment_ids: Sequence[str], filter_string: str | None = None
+    ) -> list[LoggedModel]:
+        page = self._service_page(experiment_ids, filter_string)
         models = list(page)
         while page.token:
-            page = self._service_page(experiment_ids, page_token=page.token)
+            page = self._service_page(experiment_ids, filter_string, page_token=page.token)
             models += page
         return models
 
     # --- runs and their models -------------------------------------------------------------------
+
+    def of_run(self, experiment_id: str, run_id: str) -> list[LoggedModel]:
+        """Get the models that a run made, the oldest first."""
+        filter_string = f"source_run_id = '{run_id}'"
+        models = [
+            *self._kept.of_run(run_id),
+            *self._of_the_service([experiment_id], filter_string),
+        ]
+        return sorted(models, key=lambda model: model.creation_timestamp)
 
     def log_inputs(
         self, run_id: str, models: Sequence[LoggedModelInput]

@@ -15,7 +15,7 @@ from typing import Any
 
 from mlflow.entities import LoggedModel
 from mlflow.exceptions import MlflowException
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.tracking._tracking_service.client import TrackingServiceClient
 from mlflow.utils.yaml_utils import read_yaml
 
 from mlflow_oci_store.client import wire
@@ -46,7 +46,10 @@ def log_on_run(client: DataPlatformClient, model: LoggedModel, tracking_uri: str
 
 
 def _entry(model: LoggedModel, tracking_uri: str) -> dict[str, Any]:
-    repository = get_artifact_repository(model.artifact_location, tracking_uri=tracking_uri)
+    # By way of MLflow's client, which has used this repository for the upload and kept it.
+    repository = TrackingServiceClient(tracking_uri)._get_artifact_repo(
+        model.model_id, resource="logged_model"
+    )
     with tempfile.TemporaryDirectory() as folder:
         # Not ``download_artifacts``, which shows a progress bar.
         repository._download_file(_FILE, os.path.join(folder, _FILE))

@@ -501,6 +501,11 @@ class OciDataPlatformStore(DroppedTraces, Unsupported, AbstractStore):
             experiment_ids, filter_string, datasets or (), max_results, order_by, page_token
         )
 
+    def models_of_run(self, run: RunInfo, name: str) -> list[LoggedModel]:
+        """Get the models of a name that a run made, the oldest first; for ``runs:/`` URIs."""
+        models = self._models.of_run(run.experiment_id, run.run_id)
+        return [model for model in models if model.name == name]
+
     # --- metric histories ------------------------------------------------------------------------
 
     def get_metric_history(

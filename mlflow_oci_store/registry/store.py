@@ -71,7 +71,7 @@ except ImportError:  # in MLflow 3.1 the other check of an alias refuses reserve
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
-    from mlflow.entities.model_registry import Prompt
+    from mlflow.entities.model_registry import Prompt, PromptVersion
 
 Json = dict[str, Any]
 
@@ -92,24 +92,26 @@ class OciDataPlatformRegistryStore(Unsupported, AbstractStore):
 
     Args:
         store_uri: The registry URI; docs/configuration.md has its options.
-        tracking_uri: Where the runs and logged models are that versions come from.
+        tracking_uri: Where the runs and logged models are that versions come from; the same place
+            when left out.
 
     Raises:
         MlflowException: INVALID_PARAMETER_VALUE, when the URI or a setting cannot be used.
     """
 
     def __init__(self, store_uri: str | None = None, tracking_uri: str | None = None) -> None:
-        self._connect(Settings.from_uri(store_uri or f"{SCHEME}://"), tracking_uri)
+        store_uri = store_uri or f"{SCHEME}://"
+        self._connect(Settings.from_uri(store_uri), tracking_uri or store_uri)
 
-    def _connect(self, settings: Settings, tracking_uri: str | None) -> None:
+    def _connect(self, settings: Settings, tracking_uri: str) -> None:
         AbstractStore.__init__(self)
         self._client = DataPlatformClient(settings)
         self._tracking_uri = tracking_uri
 
-    def __getstate__(self) -> tuple[Settings, str | None]:
+    def __getstate__(self) -> tuple[Settings, str]:
         return self._client.settings, self._tracking_uri
 
-    def __setstate__(self, state: tuple[Settings, str | None]) -> None:
+    def __setstate__(self, state: tuple[Settings, str]) -> None:
         self._connect(*state)
 
     # --- registered models -----------------------------------------------------------------------
@@ -286,12 +288,13 @@ class OciDataPlatformRegistryStore(Unsupported, AbstractStore):
 
     def _runs_are_in_this_workspace(self) -> bool:
         """Whether runs are where this registry's URI points, and not on some other server."""
-        if self._tracking_uri is None:
-            return True
-        if not self._tracking_uri.startswith(f"{SCHEME}:"):
+        if not self._tracks_on_the_platform():
             return False
         here, there = self._client.settings, Settings.from_uri(self._tracking_uri)
         return (here.platform_id, here.workspace_key) == (there.platform_id, there.workspace_key)
+
+    def _tracks_on_the_platform(self) -> bool:
+        return self._tracking_uri.startswith(f"{SCHEME}:")
 
     def _created_version(
         self, name: str, source: str, run_id: str | None, error: RetryTokenInvalidated
@@ -461,6 +464,14 @@ class OciDataPlatformRegistryStore(Unsupported, AbstractStore):
         if filter_string:
             filter_string = _EXPERIMENT_ID.sub(_IN_EXPERIMENT, filter_string)
         return super().search_prompts(filter_string, max_results, order_by, page_token)
+
+    def link_prompts_to_trace(self, prompt_versions: list[PromptVersion], trace_id: str) -> None:
+        """Note on a trace which prompts it used; where traces are not kept, neither is this.
+
+        MLflow calls it for every traced function that loads a prompt, and would warn every time.
+        """
+        if not self._tracks_on_the_platform():
+            super().link_prompts_to_trace(prompt_versions, trace_id)
 
     # --- the steps that methods share ------------------------------------------------------------
 

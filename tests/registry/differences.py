@@ -45,6 +45,12 @@ def _is_missing_source(call: Call, expected: Any, actual: Any) -> bool:
     )
 
 
+def _is_search_by_source(call: Call, expected: Any, actual: Any) -> bool:
+    return call.method == "search_model_versions" and "source_path" in (
+        call.arguments.get("filter_string") or ""
+    )
+
+
 DIFFERENCES = (
     Difference(
         "sources by alias, stage or latest",
@@ -57,6 +63,17 @@ DIFFERENCES = (
             Example(_version_of(f"runs:/{'0' * 32}/model"), RETURNED, MISSING),
         ),
         _is_missing_source,
+    ),
+    Difference(
+        "searches by source",
+        (
+            Example(
+                call("search_model_versions", filter_string="source_path = 's3://bucket/é'"),
+                RETURNED,
+                RETURNED,
+            ),
+        ),
+        _is_search_by_source,
     ),
     Difference(
         "long aliases",

@@ -23,6 +23,7 @@ OPENING = [
         Call("create_model_version", {"name": name, "source": "s3://bucket/é", "run_id": run_id})
         for name, run_id in (("model", None), ("model", "0" * 32), (NAME, "1" * 32))
     ),
+    Call("create_model_version", {"name": "model", "source": f"models:/{NAME}/1"}),
     Call("set_registered_model_alias", {"name": "model", "alias": "champion", "version": 1}),
     Call("create_prompt", {"name": "prompt", "description": "d", "tags": {"tone": "warm"}}),
     Call("create_prompt_version", {"name": "prompt", "template": "Hello {{name}}"}),

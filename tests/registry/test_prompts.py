@@ -9,6 +9,7 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.store.model_registry.abstract_store import AbstractStore
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
 from mlflow_oci_store.registry.store import OciDataPlatformRegistryStore
@@ -130,6 +131,29 @@ def test_a_run_is_linked_to_its_prompt(prompt: Any, client: MlflowClient) -> Non
         loaded = client.load_prompt(f"prompts:/{NAME}/1", cache_ttl_seconds=0)
         client.link_prompt_version_to_run(run.info.run_id, loaded)
     assert NAME in client.get_run(run.info.run_id).data.tags["mlflow.linkedPrompts"]
+
+
+def test_a_prompt_in_a_traced_function_is_loaded_without_a_word(
+    prompt: Any, client: MlflowClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    @mlflow.trace
+    def greet() -> Any:
+        return genai.load_prompt(f"prompts:/{NAME}/1").format(name="Ada")
+
+    assert greet() == "Hello Ada"
+    mlflow.flush_trace_async_logging()
+    assert "link prompts" not in caplog.text
+
+
+def test_traces_elsewhere_are_linked_to_their_prompts(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    linking = "link_prompts_to_trace"
+    monkeypatch.setattr(AbstractStore, linking, lambda store, *args: asked.append(args))
+    OciDataPlatformRegistryStore(uri, "https://mlflow.example.com").link_prompts_to_trace([], "t")
+    OciDataPlatformRegistryStore(uri, uri).link_prompts_to_trace([], "t")
+    assert asked == [([], "t")]
 
 
 def test_prompts_are_the_stores_as_well(store: OciDataPlatformRegistryStore) -> None:

@@ -90,7 +90,7 @@ class _Download:
                 return
 
     def _receive(self, send: Send, stretch: _Stretch) -> None:
-        from urllib3.exceptions import IncompleteRead
+        from oci._vendor.requests.exceptions import ChunkedEncodingError
 
         with closing(send(self._name, **self._which(stretch)).data) as answer:
             if stretch.stop is None:
@@ -105,7 +105,7 @@ class _Download:
                 for chunk in answer.raw.stream(_CHUNK_BYTES, decode_content=False):
                     stretch.start += content.write(chunk)
             if stretch.start != stretch.stop:
-                raise IncompleteRead(stretch.start, stretch.stop - stretch.start)
+                raise ChunkedEncodingError("the answer broke off")
 
     def _which(self, stretch: _Stretch) -> dict[str, str]:
         if stretch.stop is None:

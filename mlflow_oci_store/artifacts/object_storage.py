@@ -79,9 +79,10 @@ class ObjectStorage:
             OciDataPlatformException: It failed, after the retries that made sense.
             MlflowException: The credentials cannot be used.
         """
-        from oci._vendor.requests.exceptions import RequestException  # what OCI's client raises
+        # What OCI's client raises, and what reading a body raises. It has a copy of requests, and
+        # in older releases one of urllib3.
+        from oci._vendor.requests.exceptions import BaseHTTPError, RequestException
         from oci.exceptions import ServiceError
-        from urllib3.exceptions import HTTPError  # what reading a body raises
 
         client = self._client or self._connect()
         method = partial(getattr(client, operation), place.namespace, place.bucket)
@@ -104,7 +105,7 @@ class ObjectStorage:
                 worth_a_retry = is_transient(error.status, error.code)
                 if worth_a_retry:
                     retry_after = retry_after_seconds(error.headers.get("retry-after"), time.time())
-            except (RequestException, HTTPError) as error:
+            except (RequestException, BaseHTTPError) as error:
                 judged = connection_failure(error)
                 failure = unreachable(
                     operation,

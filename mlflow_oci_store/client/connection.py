@@ -60,29 +60,25 @@ def connection_failure(error: BaseException) -> ConnectionFailed:
     Args:
         error: What urllib3 raised, or a library on top of it.
     """
-    from urllib3 import exceptions as urllib3_errors
-
-    decisive = next(
-        (
-            it
-            for it in _causes(error)
-            if isinstance(it, urllib3_errors.HTTPError)
-            and not isinstance(it, urllib3_errors.MaxRetryError)
-        ),
-        error,
-    )
     reason = _reason(error)
-    if isinstance(decisive, urllib3_errors.NewConnectionError):
-        # A kind of timeout to urllib3, though refused connections and unknown hosts are, too.
-        return ConnectionFailed(reason)
-    if isinstance(decisive, urllib3_errors.TimeoutError):
+    decisive = next(filter(None, map(_urllib3_kinds, _causes(error))), frozenset())
+    # A kind of timeout to urllib3, though refused connections and unknown hosts are, too.
+    if "TimeoutError" in decisive and "NewConnectionError" not in decisive:
         return ConnectionTimedOut(reason)
-    if isinstance(decisive, urllib3_errors.SSLError):
-        broken_off = isinstance(_innermost(decisive), _BROKEN_OFF)
-        return (ConnectionFailed if broken_off else ConnectionRefusedForGood)(reason)
-    if isinstance(decisive, urllib3_errors.ProxyError):
-        return ConnectionFailed(f"at the proxy: {reason}")
-    return ConnectionFailed(reason)
+    if "SSLError" in decisive and not isinstance(_innermost(error), _BROKEN_OFF):
+        return ConnectionRefusedForGood(reason)
+    return ConnectionFailed(f"at the proxy: {reason}" if "ProxyError" in decisive else reason)
+
+
+def _urllib3_kinds(error: BaseException) -> frozenset[str]:
+    """What urllib3 calls an error; nothing, if it is none of urllib3's or says nothing.
+
+    Older releases of OCI's client have a copy of urllib3, so its classes are known by name.
+    """
+    kinds = type(error).__mro__
+    if not kinds[0].__module__.endswith("urllib3.exceptions") or "MaxRetry" in kinds[0].__name__:
+        return frozenset()
+    return frozenset(kind.__name__ for kind in kinds)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,10 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.store.artifact.artifact_repository_registry import (
+    get_artifact_repository,
+    get_registered_artifact_repositories,
+)
 
 from mlflow_oci_store.artifacts.repository import OciArtifactRepository
 from mlflow_oci_store.emulator import AidpEmulator, Fail, Fault
@@ -337,6 +340,18 @@ def test_progress_is_shown_as_mlflow_shows_it(
     repository.log_artifacts(tmp_path)
     repository.download_artifacts("large", str(tmp_path))
     assert capsys.readouterr().err == ""
+
+
+def test_another_package_that_claims_the_scheme_loses_once_the_platform_is_used(
+    aidp_emulator: AidpEmulator, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other(*_: object) -> None:
+        raise AssertionError("the other package was asked")
+
+    monkeypatch.setitem(get_registered_artifact_repositories(), "oci", other)
+    MlflowClient(aidp_emulator.tracking_uri).search_experiments()
+    found = get_artifact_repository(root, tracking_uri=aidp_emulator.tracking_uri)
+    assert isinstance(found, OciArtifactRepository)
 
 
 def test_repositories_of_many_runs_share_connections_and_threads(

@@ -302,7 +302,7 @@ def test_a_token_that_expires_during_an_upload_does_not_end_it(
         root, f"{place}?{'&'.join(kept)}&config_file={session.config_file}"
     )
     for operation in ("upload_part", "get_object"):
-        aidp_emulator.faults.add(Fault(Expire(session), operation, nth=2, times=2))
+        aidp_emulator.faults.add(Fault(Expire(session), operation, nth=2, times=1))
     file.write_bytes(LARGE)
     repository.log_artifact(file)
     assert storage.get("file") == LARGE

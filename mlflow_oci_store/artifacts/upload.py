@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import mimetypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -188,10 +188,6 @@ class _Stretch:
 
     def __len__(self) -> int:
         return self._length
-
-    def __iter__(self) -> Iterator[bytes]:
-        while chunk := self.read():
-            yield chunk
 
     def read(self, size: int = -1) -> bytes:
         """Read on; how much is not the caller's choice."""

@@ -38,17 +38,21 @@ def tag_key(alias: str) -> str:
     return _KEY_PREFIX + alias
 
 
+def kept_aliases(registered_model: Json) -> dict[str, str]:
+    """Read the aliases that tags of the schema RegisteredModel hold: version numbers by alias."""
+    return {
+        tag["key"].removeprefix(_KEY_PREFIX): tag["value"]
+        for tag in registered_model.get("tags") or ()
+        if tag["key"].startswith(_KEY_PREFIX)
+    }
+
+
+def service_aliases(registered_model: Json) -> dict[str, str]:
+    """Read the aliases that the service itself has: version numbers by alias."""
+    return {item["alias"]: item["version"] for item in registered_model.get("aliases") or ()}
+
+
 def aliases_of(registered_model: Json) -> dict[str, str]:
-    """Read a registered model's aliases.
-
-    Args:
-        registered_model: The schema RegisteredModel.
-
-    Returns:
-        Version numbers by alias, in the order of the aliases.
-    """
-    found = {item["alias"]: item["version"] for item in registered_model.get("aliases") or ()}
-    for tag in registered_model.get("tags") or ():
-        if tag["key"].startswith(_KEY_PREFIX):
-            found[tag["key"].removeprefix(_KEY_PREFIX)] = tag["value"]
+    """Read all aliases of a registered model: version numbers by alias, in order of the aliases."""
+    found = {**service_aliases(registered_model), **kept_aliases(registered_model)}
     return dict(sorted(found.items()))

@@ -32,7 +32,6 @@ from mlflow.protos.databricks_pb2 import (
     INVALID_PARAMETER_VALUE,
     NOT_IMPLEMENTED,
     RESOURCE_DOES_NOT_EXIST,
-    ErrorCode,
 )
 from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 from mlflow.store.artifact.utils.models import get_model_name_and_version
@@ -380,7 +379,12 @@ class OciDataPlatformRegistryStore(Unsupported, AbstractStore):
         key = _key(name, version)
         self._change("delete_model_version", **key)
         # In this order a failure leaves an alias that leads nowhere, not a version without alias.
-        for alias, number in self.get_registered_model(name).aliases.items():
+        kept = self._client.call(
+            "get_registered_model",
+            {"name": name},
+            lambda answer: aliases.kept_aliases(answer["registered_model"]),
+        )
+        for alias, number in kept.items():
             if number == key["version"]:
                 self._drop_alias(name, alias)
 
@@ -417,8 +421,17 @@ class OciDataPlatformRegistryStore(Unsupported, AbstractStore):
         """
         _validate_model_name(name)
         _validate_model_alias_name(alias)
-        self._drop_alias(name, alias)
-        if alias in self.get_registered_model(name).aliases:
+        kept, of_the_service = self._client.call(
+            "get_registered_model",
+            {"name": name},
+            lambda answer: (
+                aliases.kept_aliases(answer["registered_model"]),
+                aliases.service_aliases(answer["registered_model"]),
+            ),
+        )
+        if alias in kept:
+            self._drop_alias(name, alias)
+        if alias in of_the_service:
             raise MlflowException(
                 f"The alias {alias!r} of {name!r} was set on AI Data Platform itself, whose REST "
                 "API has no endpoint to delete it: delete it there.",
@@ -426,11 +439,7 @@ class OciDataPlatformRegistryStore(Unsupported, AbstractStore):
             )
 
     def _drop_alias(self, name: str, alias: str) -> None:
-        try:
-            self._change("delete_registered_model_tag", name=name, key=aliases.tag_key(alias))
-        except MlflowException as error:
-            if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
-                raise
+        self._change("delete_registered_model_tag", name=name, key=aliases.tag_key(alias))
 
     def get_model_version_by_alias(self, name: str, alias: str) -> ModelVersion:
         """Get the version that an alias points to; ``latest`` is the one with the highest number.

@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from mlflow_oci_store.emulator import AidpEmulator
+from mlflow_oci_store.emulator import AidpEmulator, Fail, Fault
 from mlflow_oci_store.emulator.workspaces import SqlRegistryStore
 from mlflow_oci_store.registry.aliases import MAX_ALIAS_LENGTH
 from mlflow_oci_store.reserved_tags import PREFIX
@@ -57,6 +57,17 @@ def test_an_alias_moves_and_goes(client: MlflowClient, model: str) -> None:
     with pytest.raises(MlflowException, match="alias champion not found") as caught:
         client.get_model_version_by_alias(model, "champion")
     assert caught.value.error_code == "INVALID_PARAMETER_VALUE"
+
+
+def test_a_refusal_to_delete_an_alias_is_told(
+    client: MlflowClient, model: str, emulator: AidpEmulator
+) -> None:
+    client.set_registered_model_alias(model, "champion", 1)
+    refusal = Fail(404, "NotAuthorizedOrNotFound")
+    emulator.faults.add(Fault(refusal, "delete_registered_model_tag", times=1))
+    with pytest.raises(MlflowException, match="404 NotAuthorizedOrNotFound"):
+        client.delete_registered_model_alias(model, "champion")
+    assert client.get_registered_model(model).aliases == {"champion": "1"}
 
 
 def test_a_deleted_version_takes_its_aliases_along(client: MlflowClient, model: str) -> None:

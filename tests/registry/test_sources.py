@@ -12,7 +12,6 @@ from mlflow.exceptions import MlflowException
 
 from mlflow_oci_store.emulator import AidpEmulator
 from mlflow_oci_store.registry.store import OciDataPlatformRegistryStore
-from mlflow_oci_store.tracking.store import OciDataPlatformStore
 
 NAME = "catalog.schema.model"
 
@@ -128,36 +127,29 @@ def test_a_source_that_is_not_there_is_refused(client: MlflowClient, source: str
 
 
 @pytest.fixture
-def logged_model(monkeypatch: pytest.MonkeyPatch) -> LoggedModel:
-    """A logged model that the tracking store knows."""
-    model = LoggedModel(
-        experiment_id="exp-1",
-        model_id="m-1",
-        name="model",
-        artifact_location="s3://bucket/m-1",
-        creation_timestamp=0,
-        last_updated_timestamp=0,
-        source_run_id="1" * 32,
-    )
-    monkeypatch.setattr(OciDataPlatformStore, "get_logged_model", lambda store, model_id: model)
-    return model
+def logged_model(client: MlflowClient, run_id: str) -> LoggedModel:
+    """A logged model of the run."""
+    experiment_id = client.get_run(run_id).info.experiment_id
+    return client.create_logged_model(experiment_id, "logged", source_run_id=run_id)
 
 
 def test_a_logged_model_is_registered_with_its_run(
-    emulator: AidpEmulator, client: MlflowClient, logged_model: LoggedModel
+    emulator: AidpEmulator, client: MlflowClient, run_id: str, logged_model: LoggedModel
 ) -> None:
-    client.create_registered_model(NAME)
-    created = client.create_model_version(NAME, "models:/m-1", model_id="m-1")
-    assert last_operation(emulator) == "create_workspace_model_version"
-    assert (created.source, created.run_id) == ("models:/m-1", "1" * 32)
-    assert client.get_model_version_download_uri(NAME, 1) == "s3://bucket/m-1"
+    created = mlflow.register_model(uri := f"models:/{logged_model.model_id}", NAME)
+    assert "create_workspace_model_version" in [record.operation for record in emulator.audit()]
+    assert (created.source, created.run_id) == (uri, run_id)
+    found = client.get_model_version_download_uri(NAME, 1)
+    assert found == logged_model.artifact_location
+    assert found.startswith("file:")
 
 
 def test_the_run_of_a_model_id_is_looked_up_for_any_source(
-    client: MlflowClient, logged_model: LoggedModel
+    client: MlflowClient, run_id: str, logged_model: LoggedModel
 ) -> None:
     client.create_registered_model(NAME)
-    created = client.create_model_version(NAME, "s3://bucket/elsewhere", model_id="m-1")
-    assert (created.source, created.run_id) == ("s3://bucket/elsewhere", "1" * 32)
-    given = client.create_model_version(NAME, "models:/m-1", "2" * 32, model_id="m-1")
+    model_id = logged_model.model_id
+    created = client.create_model_version(NAME, "s3://bucket/elsewhere", model_id=model_id)
+    assert (created.source, created.run_id) == ("s3://bucket/elsewhere", run_id)
+    given = client.create_model_version(NAME, f"models:/{model_id}", "2" * 32)
     assert given.run_id == "2" * 32

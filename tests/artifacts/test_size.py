@@ -10,6 +10,8 @@ import threading
 from pathlib import Path
 from typing import ClassVar
 
+import pytest
+
 from mlflow_oci_store.artifacts.repository import OciArtifactRepository
 from mlflow_oci_store.emulator import AidpEmulator, Fault
 from mlflow_oci_store.emulator.faults import Action
@@ -17,6 +19,7 @@ from mlflow_oci_store.emulator.faults import Action
 from .conftest import files_in
 
 
+@pytest.mark.timeout(900)
 def test_memory_does_not_grow_with_a_file(
     aidp_emulator: AidpEmulator, root: str, tmp_path: Path
 ) -> None:

@@ -342,6 +342,7 @@ def secure() -> Any:
         yield emulator
 
 
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 def test_tls_is_checked_as_mlflows_variables_say(
     secure: AidpEmulator, file: Path, there: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

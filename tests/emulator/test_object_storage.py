@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -314,3 +315,23 @@ def test_faults_meet_object_storage_by_the_sdks_names(
     assert len(broken.read(1000)) == 500
     assert storage.get_object("a").data.content == b"x" * 1000
     assert aidp_emulator.audit() == []
+
+
+def test_a_put_that_breaks_off_leaves_nothing(
+    aidp_emulator: AidpEmulator,
+    storage: Storage,
+    wire: Wire,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    base = f"{aidp_emulator.endpoint}/n/{aidp_emulator.namespace}/b/{aidp_emulator.bucket}/o/a"
+    request = wire.signed("PUT", base, "0123456789")
+    lines = [f"PUT {request.path_url} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in request.headers.items()]
+    address = aidp_emulator.endpoint.removeprefix("http://").split(":")
+    with socket.create_connection((address[0], int(address[1]))) as connection:
+        connection.sendall("\r\n".join([*lines, "", "01234"]).encode())
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(100) == b""
+    assert names(storage.list_objects()) == []
+    assert files(str(Path(aidp_emulator.config_file).with_name("objects"))) == []
+    assert "failed" not in caplog.text

@@ -38,12 +38,14 @@ AUTH_KINDS = (
     "delegation_token",
     "oke_workload_identity",
 )
+RESERVED_TAGS = ("hidden", "shown")
 DEFAULTS = {
     "profile": "DEFAULT",
     "config_file": "~/.oci/config",
     "auth": "auto",
     "api_version": "20260430",
     "deadline": "300",
+    "reserved_tags": "hidden",
 }
 OCI_VARIABLES = {
     "platform_id": ("AIDP_INSTANCE_ID",),
@@ -127,6 +129,8 @@ class Settings(AccessSettings):
         api_version: version of the service's API, eight digits.
         endpoint: ``https://host[:port]`` to call, or None for ``default_endpoint`` of the region.
         user_principal: value of the header ``dh-user-principal``, or None to send none.
+        reserved_tags: one of ``RESERVED_TAGS``: whether tags that this package keeps for itself
+            show up among those of runs and experiments.
     """
 
     platform_id: str
@@ -134,6 +138,7 @@ class Settings(AccessSettings):
     api_version: str
     endpoint: str | None
     user_principal: str | None
+    reserved_tags: str
 
     @classmethod
     def from_uri(cls, uri: str, environ: Mapping[str, str] | None = None) -> Settings:
@@ -157,6 +162,7 @@ class Settings(AccessSettings):
             api_version=_api_version(_defaulted("api_version", parsed, environ)),
             endpoint=_endpoint(_given("endpoint", parsed, environ)),
             user_principal=_user_principal(_given("user_principal", parsed, environ)),
+            reserved_tags=_reserved_tags(_defaulted("reserved_tags", parsed, environ)),
             **_access(parsed, environ, region_key),
         )
 
@@ -315,6 +321,12 @@ def _user_principal(given: _Given | None) -> str | None:
     if given is not None and not given.text.isascii():
         raise given.refused("write it in ASCII, since it travels as an HTTP header.")
     return given.text if given else None
+
+
+def _reserved_tags(given: _Given) -> str:
+    if given.text not in RESERVED_TAGS:
+        raise given.refused(f"write one of {', '.join(RESERVED_TAGS)}.")
+    return given.text
 
 
 def _deadline(given: _Given) -> float:

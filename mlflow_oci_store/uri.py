@@ -31,6 +31,7 @@ OPTIONS = (
     "api_version",
     "user_principal",
     "deadline",
+    "reserved_tags",
 )
 
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")

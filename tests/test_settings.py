@@ -43,6 +43,7 @@ def test_a_bare_uri_is_enough():
         backoff_jitter=1.0,
         timeout=120.0,
         deadline=300.0,
+        reserved_tags="hidden",
         verify=True,
         client_cert=None,
     )
@@ -59,6 +60,7 @@ SOURCES = {
     "api_version": ("20240831", "20250101", {}),
     "user_principal": ("ann", "bob", {}),
     "deadline": ("1.5", "2.5", {}),
+    "reserved_tags": ("shown", "hidden", {}),
 }
 
 
@@ -197,6 +199,7 @@ def test_certificates_are_checked_unless_mlflow_is_told_not_to(text, verify):
         (f"{URI}?auth=apikey", "write one of auto, api_key, security_token, instance_principal"),
         (f"{URI}?region=us_ashburn_1", "write the name of a region, as in us-ashburn-1"),
         (f"{URI}?api_version=2026-04-30", "write a date of eight digits, as in 20260430"),
+        (f"{URI}?reserved_tags=yes", "write one of hidden, shown"),
         (f"{URI}?deadline=soon", "write a number of seconds above 0"),
         (f"{URI}?deadline=0", "write a number of seconds above 0"),
         (f"{URI}?deadline=inf", "write a number of seconds above 0"),

@@ -41,6 +41,8 @@ _Place = tuple[str | None, str | None, str, str, str]
 _logger = logging.getLogger(__name__)
 
 _REMEMBERED_SECONDS = 600.0
+# As MLflow's own client has it.
+_PARAMS_IN_A_REQUEST = 100
 
 _has_routes: TTLCache[_Place, bool] = TTLCache(1024, _REMEMBERED_SECONDS)
 _lock = threading.Lock()
@@ -92,10 +94,14 @@ class NativeModels:
             "name": name,
             "source_run_id": source_run_id,
             "tags": wire.tags_json(tags),
-            "params": wire.tags_json(params),
+            "params": wire.tags_json(params[:_PARAMS_IN_A_REQUEST]),
             "model_type": model_type,
         }
-        return self._call("create_logged_model", fields, _model)
+        model = self._call("create_logged_model", fields, _model)
+        if len(params) <= _PARAMS_IN_A_REQUEST:
+            return model
+        self.log_params(model.model_id, params[_PARAMS_IN_A_REQUEST:])
+        return self.get(model.model_id)
 
     def get(self, model_id: str, allow_deleted: bool = False) -> LoggedModel:
         """Get a model, a deleted one only if it is asked for."""
@@ -134,8 +140,10 @@ class NativeModels:
 
     def log_params(self, model_id: str, params: Sequence[LoggedModelParameter]) -> None:
         """Add params to a model."""
-        fields = {"modelId": model_id, "model_id": model_id, "params": wire.tags_json(params) or []}
-        self._call("log_logged_model_params", fields, wire.nothing)
+        for at in range(0, len(params), _PARAMS_IN_A_REQUEST):
+            portion = wire.tags_json(params[at : at + _PARAMS_IN_A_REQUEST])
+            fields = {"modelId": model_id, "model_id": model_id, "params": portion}
+            self._call("log_logged_model_params", fields, wire.nothing)
 
     def delete(self, model_id: str) -> None:
         """Mark a model as deleted."""

@@ -3,7 +3,8 @@
 The service's ``runs/log-inputs`` takes datasets only, and there is no ``runs/outputs``. So each
 model is one record (``record``), ``mlflow-oci-store.input.<hash>`` or ``.output.<hash>``, and a
 run's JSON is rewritten before it becomes an entity: these records go to its inputs and outputs, and
-everything under the reserved prefix disappears from its tags and params.
+everything under the reserved prefix disappears from its tags and params, unless somebody wants to
+see it (option ``reserved_tags``).
 """
 
 from __future__ import annotations
@@ -43,20 +44,13 @@ def _records(prefix: str, links: Sequence[Json]) -> list[RunTag]:
 
 
 def with_models(run: Json) -> Json:
-    """Rewrite an ExperimentRun: its models to inputs and outputs, other reserved things away."""
-    data = run.get("data") or {}
-    tags = data.get("tags") or ()
-    ours = {tag["key"]: tag.get("value", "") for tag in tags if is_reserved(tag["key"])}
+    """Rewrite an ExperimentRun: the models in its tags become inputs and outputs."""
+    ours = _reserved(run)
     if not ours:
         return run
     inputs, outputs = run.get("inputs") or {}, run.get("outputs") or {}
     return {
         **run,
-        "data": {
-            **data,
-            "tags": without_reserved(tags),
-            "params": without_reserved(data.get("params") or ()),
-        },
         "inputs": {
             **inputs,
             "model_inputs": [*(inputs.get("model_inputs") or ()), *_links(ours, _INPUT)],
@@ -68,9 +62,29 @@ def with_models(run: Json) -> Json:
     }
 
 
-def without_reserved(items: Sequence[Json]) -> list[Json]:
-    """Leave out tags or params that this package keeps for itself."""
+def without_reserved(run: Json) -> Json:
+    """Rewrite an ExperimentRun: tags and params that this package keeps for itself disappear."""
+    if not _reserved(run):
+        return run
+    data = run["data"]
+    return {
+        **run,
+        "data": {
+            **data,
+            "tags": without_reserved_tags(data["tags"]),
+            "params": without_reserved_tags(data.get("params") or ()),
+        },
+    }
+
+
+def without_reserved_tags(items: Sequence[Json]) -> list[Json]:
+    """Leave out tags, or params, that this package keeps for itself."""
     return [item for item in items if not is_reserved(item["key"])]
+
+
+def _reserved(run: Json) -> dict[str, str]:
+    tags = (run.get("data") or {}).get("tags") or ()
+    return {tag["key"]: tag.get("value", "") for tag in tags if is_reserved(tag["key"])}
 
 
 def _links(ours: dict[str, str], prefix: str) -> list[Json]:

@@ -65,7 +65,11 @@ from mlflow_oci_store.settings import Settings
 from mlflow_oci_store.tracking.batch import log_batch_bodies
 from mlflow_oci_store.tracking.logged_models import LoggedModels
 from mlflow_oci_store.tracking.model_id import Home
-from mlflow_oci_store.tracking.run_models import with_models, without_reserved
+from mlflow_oci_store.tracking.run_models import (
+    with_models,
+    without_reserved,
+    without_reserved_tags,
+)
 from mlflow_oci_store.tracking.traces import DroppedTraces
 from mlflow_oci_store.unsupported import Unsupported
 
@@ -107,6 +111,7 @@ class OciDataPlatformStore(DroppedTraces, Unsupported, AbstractStore):
         self._uri = store_uri
         self._client = DataPlatformClient(settings)
         self._models = LoggedModels(self._client, store_uri)
+        self._hides_reserved = settings.reserved_tags == "hidden"
         self._absent_experiments: TTLCache[str, bool] = TTLCache(1024, _GET_OR_CREATE_SECONDS)
         self._absent_experiments_lock = threading.Lock()
 
@@ -137,7 +142,7 @@ class OciDataPlatformStore(DroppedTraces, Unsupported, AbstractStore):
         return self._client.call(
             "list_experiments",
             fields,
-            lambda answer: wire.page(answer, "experiments", _experiment),
+            lambda answer: wire.page(answer, "experiments", self._experiment),
         )
 
     def create_experiment(
@@ -184,7 +189,7 @@ class OciDataPlatformStore(DroppedTraces, Unsupported, AbstractStore):
         return self._client.call(
             "get_experiment_by_name",
             {"experiment_name": name},
-            lambda answer: _experiment(answer["experiment"]),
+            lambda answer: self._experiment(answer["experiment"]),
         )
 
     def get_experiment(self, experiment_id: str) -> Experiment:
@@ -192,7 +197,7 @@ class OciDataPlatformStore(DroppedTraces, Unsupported, AbstractStore):
         return self._client.call(
             "get_experiment_by_id",
             {"experiment_id": _required("experiment_id", experiment_id)},
-            lambda answer: _experiment(answer["experiment"]),
+            lambda answer: self._experiment(answer["experiment"]),
         )
 
     def get_experiment_by_name(self, experiment_name: str) -> Experiment | None:
@@ -270,7 +275,9 @@ class OciDataPlatformStore(DroppedTraces, Unsupported, AbstractStore):
             "run_name": run_name or None,
         }
         try:
-            return self._client.call("create_experiment_run", fields, lambda it: _run(it["run"]))
+            return self._client.call(
+                "create_experiment_run", fields, lambda it: self._run(it["run"])
+            )
         except RetryTokenInvalidated as error:
             return self._created_run(fields, error)
 
@@ -293,7 +300,7 @@ class OciDataPlatformStore(DroppedTraces, Unsupported, AbstractStore):
         return self._client.call(
             "get_experiment_run_by_id",
             {"run_id": _required("run_id", run_id)},
-            lambda answer: _run(answer["run"]),
+            lambda answer: self._run(answer["run"]),
         )
 
     def update_run_info(
@@ -339,7 +346,7 @@ class OciDataPlatformStore(DroppedTraces, Unsupported, AbstractStore):
             "page_token": page_token or None,
         }
         page = self._client.call(
-            "list_experiment_runs", fields, lambda answer: wire.page(answer, "runs", _run)
+            "list_experiment_runs", fields, lambda answer: wire.page(answer, "runs", self._run)
         )
         return list(page), page.token
 
@@ -635,16 +642,18 @@ class OciDataPlatformStore(DroppedTraces, Unsupported, AbstractStore):
 
     # --- the steps that methods share ------------------------------------------------------------
 
+    def _experiment(self, content: Json) -> Experiment:
+        if self._hides_reserved:
+            tags = without_reserved_tags(content.get("tags") or ())
+            content = {**content, "tags": tags}
+        return wire.experiment(content)
+
+    def _run(self, content: Json) -> Run:
+        content = with_models(content)
+        return wire.run(without_reserved(content) if self._hides_reserved else content)
+
     def _change(self, operation: str, **fields: Any) -> None:
         self._client.call(operation, fields, wire.nothing)
-
-
-def _experiment(content: Json) -> Experiment:
-    return wire.experiment({**content, "tags": without_reserved(content.get("tags") or ())})
-
-
-def _run(content: Json) -> Run:
-    return wire.run(with_models(content))
 
 
 def _by_step(metric: Metric) -> tuple[int, int, float, bool]:

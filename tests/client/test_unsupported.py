@@ -220,14 +220,6 @@ def test_mlflows_client_is_told_which_endpoint_is_missing(
     assert "its REST API (MLOps, 20260430) has no endpoint for it" in failure.message
 
 
-def test_mlflows_client_is_told_that_there_is_no_such_model(
-    mlflow_client: mlflow.MlflowClient,
-) -> None:
-    failure = refusal(mlflow_client.get_logged_model, "m")
-
-    assert failure.error_code == "RESOURCE_DOES_NOT_EXIST"
-
-
 def test_what_the_service_has_still_goes_to_the_service(
     mlflow_client: mlflow.MlflowClient, server: ScriptedServer
 ) -> None:

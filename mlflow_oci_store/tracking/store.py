@@ -549,10 +549,9 @@ def _page(answer: Json, name: str, read: Any) -> PagedList[Any]:
     return PagedList([read(item) for item in answer.get(name) or ()], answer.get("next_page_token"))
 
 
-def _by_step(metric: Metric) -> tuple[int, int, float, bool]:
-    # MLflow's SQL store sorts a NaN as the zero that it keeps in its place.
-    is_nan = math.isnan(metric.value)
-    return metric.step, metric.timestamp, 0.0 if is_nan else metric.value, is_nan
+def _by_step(metric: Metric) -> tuple[int, int]:
+    # Values of one step and time keep the order of the history, which is by value.
+    return metric.step, metric.timestamp
 
 
 def _spread(count: int, most: int) -> list[int]:

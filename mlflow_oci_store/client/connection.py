@@ -5,10 +5,16 @@
 ``requests`` set up: what ``Session.request`` does on top (cookies, redirects, hooks, header
 merging) costs more than the network on a fast link, and none of it is wanted here. A redirect in
 particular is never followed: a signature must not travel to another host.
+
+The pool's connections are urllib3's, too, which connect, verify and tunnel as ever, but they send
+and read with ``http.client`` as it is (``_lean``). What urllib3 does there for streamed bodies,
+compressed answers and odd headers costs as much as the request itself; a body here is bytes, and
+an answer is read whole.
 """
 
 from __future__ import annotations
 
+import http.client
 import os
 import socket
 import ssl
@@ -186,12 +192,51 @@ class Connection:
             request, environment["verify"], environment["proxies"], environment["cert"]
         )
         adapter.cert_verify(pool, url, environment["verify"], environment["cert"])
+        pool.ConnectionCls = _lean(pool.ConnectionCls)
         absolute = adapter.request_url(request, environment["proxies"]) != request.path_url
         return _Pool(
             pid=os.getpid(),
             urllib3=pool,
             target_prefix=self.endpoint if absolute else "",
         )
+
+
+class _Response:
+    """What urllib3's pool wants to know of an answer, and no more."""
+
+    version_string = "HTTP/1.1"
+    length_remaining = 0
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status = response.status
+        self.headers = response.msg
+        self.data = response.read()
+
+
+def _lean(connection: type[Any]) -> type[Any]:
+    """Derive a connection that sends and reads with ``http.client``'s methods, not urllib3's."""
+
+    class LeanConnection(connection):
+        def request(
+            self,
+            method: str,
+            url: str,
+            body: bytes | None = None,
+            headers: Mapping[str, str] | None = None,
+            **_options: Any,
+        ) -> None:
+            if self.sock is not None:
+                self.sock.settimeout(self.timeout)
+            self.putrequest(method, url, skip_host=True)
+            for name, value in (headers or {}).items():
+                http.client.HTTPConnection.putheader(self, name, value)
+            self.endheaders(body)
+
+        def getresponse(self) -> _Response:
+            self.sock.settimeout(self.timeout)
+            return _Response(http.client.HTTPConnection.getresponse(self))
+
+    return LeanConnection
 
 
 def _is_delimited(headers: Mapping[str, str]) -> bool:

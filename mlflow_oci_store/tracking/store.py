@@ -656,10 +656,9 @@ class OciDataPlatformStore(DroppedTraces, Unsupported, AbstractStore):
         self._client.call(operation, fields, wire.nothing)
 
 
-def _by_step(metric: Metric) -> tuple[int, int, float, bool]:
-    # MLflow's SQL store sorts a NaN as the zero that it keeps in its place.
-    is_nan = math.isnan(metric.value)
-    return metric.step, metric.timestamp, 0.0 if is_nan else metric.value, is_nan
+def _by_step(metric: Metric) -> tuple[int, int]:
+    # Values of one step and time keep the order of the history, which is by value.
+    return metric.step, metric.timestamp
 
 
 def _spread(count: int, most: int) -> list[int]:

@@ -63,8 +63,11 @@ HISTORIES = {
         metrics(
             *(Metric("a", value, 1, 1) for value in (-1.0, NAN, 0.0, 1.0, INFINITY, -INFINITY))
         ),
+        metrics(Metric("a", NAN, 2, 2)),
+        metrics(Metric("a", 0.0, 2, 2)),
         sample(1),
         sample(4),
+        sample(9, first=2, last=2),
         call("get_metric_history_bulk", run_ids=[RUN], metric_key="a", max_results=3),
         call(
             "get_metric_history_bulk_interval_from_steps",

@@ -155,10 +155,10 @@ class LoggedModels:
                     experiment_ids, filter_string, max_results, order_by, page_token
                 )
             models += self._of_the_service(experiment_ids)
-            found = SearchLoggedModelsUtils.sort(
-                SearchLoggedModelsUtils.filter_logged_models(models, filter_string, datasets),
-                order_by,
-            )
+            # MLflow 3.1 cannot filter by datasets, and does not take the argument.
+            on = [datasets] if datasets else []
+            matching = SearchLoggedModelsUtils.filter_logged_models(models, filter_string, *on)
+            found = SearchLoggedModelsUtils.sort(matching, order_by)
         token = SearchLoggedModelsPaginationToken(experiment_ids, filter_string, order_by)
         if page_token:
             token = SearchLoggedModelsPaginationToken.decode(page_token)

@@ -19,8 +19,9 @@ from mlflow.entities import RunTag
 
 from mlflow_oci_store.reserved_tags import PREFIX
 
-# The value of a run's tag (MLflow's ``MAX_TAG_VAL_LENGTH``); an experiment's has room for more.
-MAX_VALUE_LENGTH = 8000
+# A tag of a run takes 8000 characters and one of an experiment 20000, but MLflow once had 5000 for
+# both, and a service may have it still.
+MAX_VALUE_LENGTH = 5000
 
 _PART = f"{PREFIX}part."
 # JSON never begins with it.

@@ -17,7 +17,7 @@ generated = settings(
     derandomize=True,
     database=None,
     deadline=None,
-    max_examples=10,
+    max_examples=6,
     # A history takes as long as its calls, and all of them use the same emulator.
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 from cachetools import TTLCache
 from mlflow.entities import LoggedModelInput, LoggedModelOutput, LoggedModelParameter, Metric
+from mlflow.protos import service_pb2
+from mlflow.utils.rest_utils import extract_api_info_for_service
 
 from mlflow_oci_store.client.connection import Answer, Connection
+from mlflow_oci_store.client.operations import LOGGED_MODEL_ROUTES
 from mlflow_oci_store.emulator import AidpEmulator
+from mlflow_oci_store.emulator.schema import Api
 from mlflow_oci_store.tracking import native_models
 from mlflow_oci_store.tracking.model_id import KeptModelId
 from mlflow_oci_store.tracking.store import OciDataPlatformStore
@@ -105,8 +113,8 @@ def test_models_of_both_kinds_live_side_by_side(tmp_path_factory: pytest.TempPat
         ids = kept_ids + native_ids
         store.log_outputs(run_id, [LoggedModelOutput(model_id, 1) for model_id in ids])
         store.log_inputs(run_id, models=[LoggedModelInput(model_id) for model_id in ids])
-        metrics = [Metric("m", 0.5, 1, 1, model_id, "data", "1") for model_id in ids]
-        store.log_batch(run_id, metrics, [], [])
+        for model_id in ids:
+            store.log_batch(run_id, [Metric("m", 0.5, 1, 1, model_id, "data", "1")], [], [])
 
         assert [KeptModelId.parse(model_id) is None for model_id in ids] == [False, True]
         found = store.search_logged_models([experiment_id], order_by=[{"field_name": "name"}])
@@ -121,3 +129,30 @@ def test_models_of_both_kinds_live_side_by_side(tmp_path_factory: pytest.TempPat
         assert run.data.metrics == {"m": 0.5}
         on_data = [{"dataset_name": "data"}]
         assert len(store.search_logged_models([experiment_id], datasets=on_data)) == 2
+
+
+ROUTES = {
+    "create_logged_model": service_pb2.CreateLoggedModel,
+    "get_logged_model": service_pb2.GetLoggedModel,
+    "finalize_logged_model": service_pb2.FinalizeLoggedModel,
+    "delete_logged_model": service_pb2.DeleteLoggedModel,
+    "set_logged_model_tags": service_pb2.SetLoggedModelTags,
+    "delete_logged_model_tag": service_pb2.DeleteLoggedModelTag,
+    "log_logged_model_params": service_pb2.LogLoggedModelParamsRequest,
+    "log_run_outputs": service_pb2.LogOutputs,
+}
+
+
+@pytest.mark.parametrize(
+    "table",
+    [LOGGED_MODEL_ROUTES, Api("logged_models.json").operations],
+    ids=["client", "emulator"],
+)
+def test_the_routes_are_those_of_mlflows_own_client(table: Mapping[str, Any]) -> None:
+    mlflows = extract_api_info_for_service(service_pb2.MlflowService, "")
+
+    assert table.keys() == ROUTES.keys()
+    for name, message in ROUTES.items():
+        path, method = mlflows[message]
+        ours = re.sub(r"{\w+}", "{}", table[name].path)
+        assert (f"/mlflow/{ours}", table[name].method) == (re.sub(r"{\w+}", "{}", path), method)

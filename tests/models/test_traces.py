@@ -98,10 +98,10 @@ def test_what_instrumented_code_says_of_a_trace_is_taken(traced: str, uri: str) 
     assert feedback.value is True
 
 
-def test_reads_find_nothing(traced: str, uri: str) -> None:
+def test_reads_find_nothing(traced: str, uri: str, store: OciDataPlatformStore) -> None:
     client = mlflow.MlflowClient(uri)
 
-    assert list(client.search_traces(locations=[traced])) == []
+    assert store.search_traces(experiment_ids=[traced]) == ([], None)
     assert mlflow.get_trace("tr-1") is None
     with pytest.raises(MlflowException) as caught:
         client.get_trace("tr-1")

@@ -113,7 +113,7 @@ def _run(client: MlflowClient, run: Run, models: list[LoggedModel], names: dict[
 
 
 def _dataset(fields: Json) -> Json:
-    # MLflow's digest of what a Spark model predicted is a hash of the plan, with random names in it.
+    # Of what a Spark model predicted, the digest is a hash of the plan, with random names in it.
     return {**fields, "digest": None} if "sparkml_vector" in fields["schema"] else fields
 
 

@@ -1,9 +1,9 @@
-"""The whole story on one machine: start the service, train, read back with Oracle's SDK.
+"""The whole story on one machine: start the service, train, predict, read back with Oracle's SDK.
 
     python examples/demo.py        (or: make demo)
 
 The service is the embedded emulator; its data stays in ``.demo`` so that it can be looked at
-afterwards. Training runs in a process of its own that knows nothing but MLFLOW_TRACKING_URI.
+afterwards. Training and predicting are processes that know nothing but MLFLOW_TRACKING_URI.
 """
 
 import os
@@ -27,12 +27,16 @@ def main() -> None:
         environment = {**os.environ, "MLFLOW_TRACKING_URI": emulator.tracking_uri}
         python("train.py", environment=environment)
 
-        step("Reading the runs back with Oracle's own SDK")
+        step("Loading the champion in a fresh process with examples/predict.py")
+        python("predict.py", environment=environment)
+
+        step("Reading runs and model back with Oracle's own SDK")
         python(
             "read_back.py",
             *("--config-file", emulator.config_file, "--profile", emulator.profile),
             *("--endpoint", emulator.endpoint, "--platform", emulator.platform_id),
-            *("--workspace", emulator.workspace_key, "--experiment", "breast-cancer"),
+            *("--workspace", emulator.workspace_key),
+            *("--experiment", "breast-cancer", "--model", "breast-cancer"),
         )
 
         applied = [record.operation for record in emulator.audit()]

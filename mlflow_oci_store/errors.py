@@ -56,6 +56,8 @@ _BY_OCI_CODE: dict[str, int] = {
     "NotAuthorized": PERMISSION_DENIED,
     "NotAuthorizedOrNotFound": RESOURCE_DOES_NOT_EXIST,
     "NamespaceNotFound": RESOURCE_DOES_NOT_EXIST,
+    "BucketNotFound": RESOURCE_DOES_NOT_EXIST,
+    "ObjectNotFound": RESOURCE_DOES_NOT_EXIST,
     "NotFound": ENDPOINT_NOT_FOUND,
     "MethodNotAllowed": ENDPOINT_NOT_FOUND,
     "NotAuthorizedOrResourceAlreadyExists": RESOURCE_ALREADY_EXISTS,
@@ -89,7 +91,18 @@ _BY_STATUS: dict[int, int] = {
     504: DEADLINE_EXCEEDED,
 }
 
+_NO_BUCKET = (
+    "Check the artifact location, oci://<bucket>@<namespace>/<prefix>, and the IAM policies. A "
+    "bucket is found in its own region only: `object_storage_endpoint` in the tracking URI or "
+    "MLFLOW_OCI_DP_OBJECT_STORAGE_ENDPOINT names another."
+)
+
 _HINTS: dict[str, str] = {
+    "BucketNotFound": _NO_BUCKET,
+    "NamespaceNotFound": _NO_BUCKET,
+    "UnmatchedContentMD5": (
+        "The file changed while it was uploaded, or was damaged on its way: upload it again."
+    ),
     "NotAuthorizedOrNotFound": (
         "OCI gives this answer both for what does not exist and for what the caller may not see: "
         "check the id, the platform and workspace in the tracking URI, and the IAM policies."
@@ -106,7 +119,7 @@ _HINTS: dict[str, str] = {
 
 
 class OciDataPlatformException(MlflowException):
-    """A call to AI Data Platform that failed.
+    """A call to AI Data Platform, or to Object Storage for it, that failed.
 
     Args:
         message: A sentence that a user can act on.
@@ -144,6 +157,11 @@ class RetryTokenInvalidated(OciDataPlatformException):
     answer can no longer be given (API reference, ``opc-retry-token``). A store that can look the
     created thing up catches this; everyone else reports what is known.
     """
+
+    def add(self, sentence: str) -> None:
+        """Add what a store knows of the created thing to the message."""
+        self.message: str = f"{self.message} {sentence}"
+        self.args = (self.message,)
 
 
 def error_code_of(status: int, oci_code: str | None) -> int:

@@ -8,9 +8,13 @@ these entry points while those modules are half made.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
+
+    from mlflow_oci_store.artifacts.repository import OciArtifactRepository
+    from mlflow_oci_store.registry.store import OciDataPlatformRegistryStore
     from mlflow_oci_store.tracking.store import OciDataPlatformStore
 
 
@@ -26,9 +30,70 @@ def tracking_store(
     Raises:
         MlflowException: INVALID_PARAMETER_VALUE, when the URI or a setting cannot be used.
     """
+    from mlflow.store.artifact.artifact_repository_registry import (
+        get_registered_artifact_repositories,
+    )
+
     from mlflow_oci_store.tracking.store import OciDataPlatformStore
 
+    # Of two packages that claim a scheme MLflow takes the one that Python happens to find last, and
+    # oci-mlflow, which OCI's notebooks have installed, claims this one too.
+    get_registered_artifact_repositories()["oci"] = artifact_repository
     return OciDataPlatformStore(store_uri, artifact_uri)
+
+
+def model_registry_store(
+    store_uri: str | None = None, tracking_uri: str | None = None
+) -> OciDataPlatformRegistryStore:
+    """Make the model registry of a URI (entry point ``mlflow.model_registry_store``).
+
+    Args:
+        store_uri: The registry URI, which MLflow takes from the tracking URI unless told otherwise.
+        tracking_uri: Where the runs and logged models are that versions come from.
+
+    Raises:
+        MlflowException: INVALID_PARAMETER_VALUE, when the URI or a setting cannot be used.
+    """
+    from mlflow_oci_store.registry.store import OciDataPlatformRegistryStore
+
+    return OciDataPlatformRegistryStore(store_uri, tracking_uri)
+
+
+def artifact_repository(
+    artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None
+) -> OciArtifactRepository:
+    """Make the artifact repository of a URI (entry point ``mlflow.artifact_repository``).
+
+    Args:
+        artifact_uri: ``oci://<bucket>@<namespace>/<prefix>``.
+        tracking_uri: The tracking URI it was found through; MLflow 3.1 passes none.
+        registry_uri: The same for a model registry.
+
+    Raises:
+        MlflowException: INVALID_PARAMETER_VALUE, when a URI or a setting cannot be used.
+    """
+    from mlflow_oci_store.artifacts.repository import OciArtifactRepository
+
+    return OciArtifactRepository(artifact_uri, tracking_uri, registry_uri)
+
+
+def run_artifact_repository(artifact_uri: str, **where: Any) -> ArtifactRepository:
+    """Make the artifact repository of a ``runs:/`` URI (``mlflow.artifact_repository``).
+
+    It is MLflow's own for the runs of any other server.
+
+    Args:
+        artifact_uri: ``runs:/<run_id>[/<path>]``.
+        where: ``tracking_uri`` and ``registry_uri``, as far as the installed MLflow passes them.
+    """
+    from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
+    from mlflow.tracking import get_tracking_uri
+
+    if not str(where.get("tracking_uri") or get_tracking_uri()).startswith("oci-dp:"):
+        return RunsArtifactRepository(artifact_uri, **where)
+    from mlflow_oci_store.tracking.run_artifacts import RunArtifactRepository
+
+    return RunArtifactRepository(artifact_uri, **where)
 
 
 class DefaultExperimentProvider:

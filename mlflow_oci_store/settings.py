@@ -38,12 +38,14 @@ AUTH_KINDS = (
     "delegation_token",
     "oke_workload_identity",
 )
+RESERVED_TAGS = ("hidden", "shown")
 DEFAULTS = {
     "profile": "DEFAULT",
     "config_file": "~/.oci/config",
     "auth": "auto",
     "api_version": "20260430",
     "deadline": "300",
+    "reserved_tags": "hidden",
 }
 OCI_VARIABLES = {
     "platform_id": ("AIDP_INSTANCE_ID",),
@@ -68,20 +70,16 @@ _API_VERSION = re.compile(r"20[0-9]{6}")
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a store was told, checked and complete.
+class AccessSettings:
+    """Who calls Oracle's cloud, and how: all that Object Storage needs to know.
 
     Attributes:
-        platform_id: OCID of the AI Data Platform.
-        workspace_key: key of the workspace, decoded.
-        api_version: version of the service's API, eight digits.
         auth: one of ``AUTH_KINDS``. ``auto`` stays ``auto`` here: which kind it comes to is found
             out by ``client.auth.Authenticator`` from the profile and the environment.
         config_file: path of the OCI configuration file, ``~`` not expanded.
         profile: name of the profile in it.
         region: full name of the region, or None if only the profile or principal can say.
-        endpoint: ``https://host[:port]`` to call, or None for ``default_endpoint`` of the region.
-        user_principal: value of the header ``dh-user-principal``, or None to send none.
+        object_storage_endpoint: ``https://host[:port]`` for artifacts, or None for the region's.
         max_retries: tries after the first, from MLFLOW_HTTP_REQUEST_MAX_RETRIES.
         backoff_factor: seconds, from MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR.
         backoff_jitter: seconds, from MLFLOW_HTTP_REQUEST_BACKOFF_JITTER.
@@ -93,15 +91,11 @@ class Settings:
             MLFLOW_TRACKING_CLIENT_CERT_PATH.
     """
 
-    platform_id: str
-    workspace_key: str
-    api_version: str
     auth: str
     config_file: str
     profile: str
     region: str | None
-    endpoint: str | None
-    user_principal: str | None
+    object_storage_endpoint: str | None
     max_retries: int
     backoff_factor: float
     backoff_jitter: float
@@ -109,6 +103,42 @@ class Settings:
     deadline: float
     verify: bool | str
     client_cert: str | None
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> AccessSettings:
+        """Read the settings for artifacts of a tracking server that is not AI Data Platform.
+
+        Args:
+            environ: as for ``Settings.from_uri``.
+
+        Raises:
+            MlflowException: as ``Settings.from_uri`` does.
+        """
+        environ = os.environ if environ is None else environ
+        nowhere = TrackingUri(None, None, {})
+        return cls(**_access(nowhere, environ, region_key=""))
+
+
+@dataclass(frozen=True)
+class Settings(AccessSettings):
+    """What a store was told, checked and complete.
+
+    Attributes:
+        platform_id: OCID of the AI Data Platform.
+        workspace_key: key of the workspace, decoded.
+        api_version: version of the service's API, eight digits.
+        endpoint: ``https://host[:port]`` to call, or None for ``default_endpoint`` of the region.
+        user_principal: value of the header ``dh-user-principal``, or None to send none.
+        reserved_tags: one of ``RESERVED_TAGS``: whether tags that this package keeps for itself
+            show up among those of runs and experiments.
+    """
+
+    platform_id: str
+    workspace_key: str
+    api_version: str
+    endpoint: str | None
+    user_principal: str | None
+    reserved_tags: str
 
     @classmethod
     def from_uri(cls, uri: str, environ: Mapping[str, str] | None = None) -> Settings:
@@ -125,37 +155,15 @@ class Settings:
         """
         environ = os.environ if environ is None else environ
         parsed = TrackingUri.parse(uri)
-
-        def given(option: str) -> _Given | None:
-            return _given(option, parsed, environ)
-
-        def defaulted(option: str) -> _Given:
-            return given(option) or _Given(option, DEFAULTS[option], "the defaults")
-
-        platform_id, region_key = _platform_id(given("platform_id"))
+        platform_id, region_key = _platform_id(_given("platform_id", parsed, environ))
         return cls(
             platform_id=platform_id,
-            workspace_key=_workspace_key(given("workspace_key")),
-            api_version=_api_version(defaulted("api_version")),
-            auth=_auth(defaulted("auth")),
-            config_file=defaulted("config_file").text,
-            profile=defaulted("profile").text,
-            region=_region(given("region"), region_key),
-            endpoint=_endpoint(given("endpoint")),
-            user_principal=_user_principal(given("user_principal")),
-            max_retries=int(
-                _number(environment_variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES, environ)
-            ),
-            backoff_factor=_number(
-                environment_variables.MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR, environ
-            ),
-            backoff_jitter=_number(
-                environment_variables.MLFLOW_HTTP_REQUEST_BACKOFF_JITTER, environ
-            ),
-            timeout=_timeout(environ),
-            deadline=_deadline(defaulted("deadline")),
-            verify=_verify(environ),
-            client_cert=_existing(environment_variables.MLFLOW_TRACKING_CLIENT_CERT_PATH, environ),
+            workspace_key=_workspace_key(_given("workspace_key", parsed, environ)),
+            api_version=_api_version(_defaulted("api_version", parsed, environ)),
+            endpoint=_endpoint(_given("endpoint", parsed, environ)),
+            user_principal=_user_principal(_given("user_principal", parsed, environ)),
+            reserved_tags=_reserved_tags(_defaulted("reserved_tags", parsed, environ)),
+            **_access(parsed, environ, region_key),
         )
 
 
@@ -207,6 +215,29 @@ def _given(option: str, uri: TrackingUri, environ: Mapping[str, str]) -> _Given 
                 raise found.refused("remove control characters and outer spaces.")
             return found
     return None
+
+
+def _defaulted(option: str, uri: TrackingUri, environ: Mapping[str, str]) -> _Given:
+    return _given(option, uri, environ) or _Given(option, DEFAULTS[option], "the defaults")
+
+
+def _access(uri: TrackingUri, environ: Mapping[str, str], region_key: str) -> dict[str, Any]:
+    """The fields of ``AccessSettings``."""
+    mlflow = environment_variables
+    return {
+        "auth": _auth(_defaulted("auth", uri, environ)),
+        "config_file": _defaulted("config_file", uri, environ).text,
+        "profile": _defaulted("profile", uri, environ).text,
+        "region": _region(_given("region", uri, environ), region_key),
+        "object_storage_endpoint": _endpoint(_given("object_storage_endpoint", uri, environ)),
+        "max_retries": int(_number(mlflow.MLFLOW_HTTP_REQUEST_MAX_RETRIES, environ)),
+        "backoff_factor": _number(mlflow.MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR, environ),
+        "backoff_jitter": _number(mlflow.MLFLOW_HTTP_REQUEST_BACKOFF_JITTER, environ),
+        "timeout": _timeout(environ),
+        "deadline": _deadline(_defaulted("deadline", uri, environ)),
+        "verify": _verify(environ),
+        "client_cert": _existing(mlflow.MLFLOW_TRACKING_CLIENT_CERT_PATH, environ),
+    }
 
 
 def _platform_id(given: _Given | None) -> tuple[str, str]:
@@ -290,6 +321,12 @@ def _user_principal(given: _Given | None) -> str | None:
     if given is not None and not given.text.isascii():
         raise given.refused("write it in ASCII, since it travels as an HTTP header.")
     return given.text if given else None
+
+
+def _reserved_tags(given: _Given) -> str:
+    if given.text not in RESERVED_TAGS:
+        raise given.refused(f"write one of {', '.join(RESERVED_TAGS)}.")
+    return given.text
 
 
 def _deadline(given: _Given) -> float:

@@ -27,9 +27,11 @@ OPTIONS = (
     "auth",
     "region",
     "endpoint",
+    "object_storage_endpoint",
     "api_version",
     "user_principal",
     "deadline",
+    "reserved_tags",
 )
 
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")

@@ -1,14 +1,17 @@
 """The demo, run as a newcomer runs it."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def test_the_demo_trains_and_reads_back_with_the_sdk(tmp_path: Path) -> None:
+def test_the_demo_trains_registers_predicts_and_reads_back_with_the_sdk(tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "OCI_CLI"))}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(EXAMPLES / "demo.py")],
@@ -30,11 +33,21 @@ def test_the_demo_trains_and_reads_back_with_the_sdk(tmp_path: Path) -> None:
     assert baseline[6] == "sgd"
     assert ["241", "log_experiment_run_metric"] in rows
     assert "240 log_metric calls took" in done.stdout
+    (found,) = re.findall(r"Registered model (\S+) as breast-cancer version 1", done.stdout)
+    (used, right) = re.findall(
+        r"models:/breast-cancer@champion is model (\S+): right about (\d+) of 569", done.stdout
+    )[0]
+    assert used == found
+    assert int(right) > 540
+    (version,) = [row for row in rows if row[:2] == ["breast-cancer", "1"]]
+    assert version[2] == "READY"
+    assert version[3].startswith("oci://")
     assert (tmp_path / "data").is_dir()
 
 
-def test_the_training_script_knows_nothing_of_where_it_logs() -> None:
-    _, _, code = (EXAMPLES / "train.py").read_text(encoding="utf-8").partition('"""\n\nimport')
+@pytest.mark.parametrize("script", ["train.py", "predict.py"])
+def test_the_scripts_know_nothing_of_where_they_log(script: str) -> None:
+    _, _, code = (EXAMPLES / script).read_text(encoding="utf-8").partition('"""\n\nimport')
     assert code
     for word in ("oci", "aidp", "tracking_uri"):
         assert word not in code

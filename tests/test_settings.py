@@ -36,12 +36,14 @@ def test_a_bare_uri_is_enough():
         profile="DEFAULT",
         region="us-ashburn-1",
         endpoint=None,
+        object_storage_endpoint=None,
         user_principal=None,
         max_retries=7,
         backoff_factor=2.0,
         backoff_jitter=1.0,
         timeout=120.0,
         deadline=300.0,
+        reserved_tags="hidden",
         verify=True,
         client_cert=None,
     )
@@ -54,9 +56,11 @@ SOURCES = {
     "auth": ("api_key", "security_token", {"OCI_CLI_AUTH": "instance_principal"}),
     "region": ("eu-frankfurt-1", "uk-london-1", {"OCI_CLI_REGION": "ap-tokyo-1"}),
     "endpoint": ("https://a", "https://b:1", {"AIDP_ENDPOINT": "https://c"}),
+    "object_storage_endpoint": ("https://a", "https://b:1", {}),
     "api_version": ("20240831", "20250101", {}),
     "user_principal": ("ann", "bob", {}),
     "deadline": ("1.5", "2.5", {}),
+    "reserved_tags": ("shown", "hidden", {}),
 }
 
 
@@ -195,6 +199,7 @@ def test_certificates_are_checked_unless_mlflow_is_told_not_to(text, verify):
         (f"{URI}?auth=apikey", "write one of auto, api_key, security_token, instance_principal"),
         (f"{URI}?region=us_ashburn_1", "write the name of a region, as in us-ashburn-1"),
         (f"{URI}?api_version=2026-04-30", "write a date of eight digits, as in 20260430"),
+        (f"{URI}?reserved_tags=yes", "write one of hidden, shown"),
         (f"{URI}?deadline=soon", "write a number of seconds above 0"),
         (f"{URI}?deadline=0", "write a number of seconds above 0"),
         (f"{URI}?deadline=inf", "write a number of seconds above 0"),

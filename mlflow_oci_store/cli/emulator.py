@@ -36,6 +36,11 @@ if TYPE_CHECKING:
     "--workspace", "workspaces", metavar="KEY", multiple=True, help="Another workspace; repeatable."
 )
 @click.option(
+    "--native-logged-models",
+    is_flag=True,
+    help="Serve MLflow's own routes for logged models, which the service does not have.",
+)
+@click.option(
     "--faults",
     "faults_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -47,6 +52,7 @@ def emulator(
     backend_store_uri: str | None,
     tls: bool,
     workspaces: tuple[str, ...],
+    native_logged_models: bool,
     faults_file: Path | None,
 ) -> None:
     """Run an emulated AI Data Platform on this machine, on a loopback address."""
@@ -62,7 +68,13 @@ def emulator(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
     try:
-        running = AidpEmulator(data_dir, port=port, tls=tls, backend_store_uri=backend_store_uri)
+        running = AidpEmulator(
+            data_dir,
+            port=port,
+            tls=tls,
+            backend_store_uri=backend_store_uri,
+            native_logged_models=native_logged_models,
+        )
     except (OSError, ValueError) as error:
         raise click.ClickException(f"The emulator did not start: {error}") from error
     with running:

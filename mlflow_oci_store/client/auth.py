@@ -20,7 +20,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import UNAUTHENTICATED
 
 from mlflow_oci_store.client.principal import Principal
-from mlflow_oci_store.settings import Settings
+from mlflow_oci_store.settings import AccessSettings
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -56,14 +56,14 @@ class Authenticator:
     settings along, and finds its credentials again where it is unpickled.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: AccessSettings) -> None:
         self._settings = settings
         self._issued: _Issued | None = None
         # A lock that another thread holds while this process forks would stay locked in the
         # child, so every process has one of its own.
         self._locks: dict[int, threading.Lock] = {}
 
-    def __reduce__(self) -> tuple[type[Authenticator], tuple[Settings]]:
+    def __reduce__(self) -> tuple[type[Authenticator], tuple[AccessSettings]]:
         return type(self), (self._settings,)
 
     def credentials(self) -> Credentials:
@@ -158,7 +158,7 @@ class _Issued(NamedTuple):
         return self.token_file is not None and _stamp(self.token_file) != self.stamp
 
 
-def _issue(settings: Settings) -> _Issued:
+def _issue(settings: AccessSettings) -> _Issued:
     principal = Principal.of(settings)
     # Taken before the file is read: if it changes in between, it is read once more.
     stamp = _stamp(principal.token_file)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from urllib3 import HTTPConnectionPool
 
@@ -58,6 +58,33 @@ class ConnectionTimedOut(ConnectionFailed):
 class ConnectionRefusedForGood(ConnectionFailed):
     """No answer can come however often it is tried: a certificate that is not trusted or cannot be
     read, or a proxy that is none."""
+
+
+def connection_failure(error: BaseException) -> ConnectionFailed:
+    """Judge why no answer came.
+
+    Args:
+        error: What urllib3 raised, or a library on top of it.
+    """
+    reason = _reason(error)
+    decisive = next(filter(None, map(_urllib3_kinds, _causes(error))), frozenset())
+    # A kind of timeout to urllib3, though refused connections and unknown hosts are, too.
+    if "TimeoutError" in decisive and "NewConnectionError" not in decisive:
+        return ConnectionTimedOut(reason)
+    if "SSLError" in decisive and not isinstance(_innermost(error), _BROKEN_OFF):
+        return ConnectionRefusedForGood(reason)
+    return ConnectionFailed(f"at the proxy: {reason}" if "ProxyError" in decisive else reason)
+
+
+def _urllib3_kinds(error: BaseException) -> frozenset[str]:
+    """What urllib3 calls an error; nothing, if it is none of urllib3's or says nothing.
+
+    Older releases of OCI's client have a copy of urllib3, so its classes are known by name.
+    """
+    kinds = type(error).__mro__
+    if not kinds[0].__module__.endswith("urllib3.exceptions") or "MaxRetry" in kinds[0].__name__:
+        return frozenset()
+    return frozenset(kind.__name__ for kind in kinds)
 
 
 @dataclass(frozen=True)
@@ -109,7 +136,7 @@ class Connection:
                 and the environment say of certificates and proxies cannot be used.
             ConnectionFailed: Anything else that kept an answer from arriving whole.
         """
-        from urllib3 import exceptions as urllib3_errors
+        from urllib3.exceptions import HTTPError
 
         pool = self._pool
         if pool is None or pool.pid != os.getpid():
@@ -127,19 +154,8 @@ class Connection:
                 assert_same_host=False,
                 timeout=timeout,
             )
-        except urllib3_errors.NewConnectionError as error:
-            # A kind of timeout to urllib3, though refused connections and unknown hosts are, too.
-            raise ConnectionFailed(_reason(error)) from error
-        except urllib3_errors.TimeoutError as error:
-            raise ConnectionTimedOut(_reason(error)) from error
-        except urllib3_errors.SSLError as error:
-            if isinstance(_innermost(error), _BROKEN_OFF):
-                raise ConnectionFailed(_reason(error)) from error
-            raise ConnectionRefusedForGood(_reason(error)) from error
-        except urllib3_errors.ProxyError as error:
-            raise ConnectionFailed(f"at the proxy: {_reason(error)}") from error
-        except (urllib3_errors.HTTPError, OSError) as error:
-            raise ConnectionFailed(_reason(error)) from error
+        except (HTTPError, OSError) as error:
+            raise connection_failure(error) from error
         if not response.data and response.status != 204 and not _is_delimited(response.headers):
             raise ConnectionFailed("the answer broke off in its headers")
         return Answer(response.status, response.headers, response.data)
@@ -229,13 +245,24 @@ def _is_delimited(headers: Mapping[str, str]) -> bool:
     return "content-length" in headers or "transfer-encoding" in headers
 
 
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, what caused it, what caused that, and so on."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        # OCI's client keeps what it wraps as the context only.
+        candidates = (
+            cause.__cause__,
+            getattr(cause, "reason", None),
+            *cause.args,
+            cause.__context__,
+        )
+        cause = next((it for it in candidates if isinstance(it, BaseException)), None)
+
+
 def _innermost(error: BaseException) -> BaseException:
-    while True:
-        candidates = (error.__cause__, getattr(error, "reason", None), *error.args)
-        inner = next((it for it in candidates if isinstance(it, BaseException)), None)
-        if inner is None:
-            return error
-        error = inner
+    *_, innermost = _causes(error)
+    return innermost
 
 
 def _reason(error: BaseException) -> str:

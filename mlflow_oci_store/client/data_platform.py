@@ -12,7 +12,6 @@ signature) and decides what an answer means. Nothing else in the package talks t
 from __future__ import annotations
 
 import json
-import logging
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -21,11 +20,8 @@ from urllib.parse import quote, urlencode
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import (
-    BAD_REQUEST,
-    DEADLINE_EXCEEDED,
     INTERNAL_ERROR,
     INVALID_PARAMETER_VALUE,
-    TEMPORARILY_UNAVAILABLE,
 )
 from mlflow.version import VERSION as MLFLOW_VERSION
 
@@ -36,19 +32,22 @@ from mlflow_oci_store.client.connection import (
     Connection,
     ConnectionFailed,
     ConnectionRefusedForGood,
-    ConnectionTimedOut,
 )
-from mlflow_oci_store.client.http_date import epoch_seconds
-from mlflow_oci_store.client.operations import OPERATIONS, Effect, Operation, Scope
-from mlflow_oci_store.client.retry import RetryPolicy, is_transient, retry_after_seconds
+from mlflow_oci_store.client.failure import facts, refused, unreachable
+from mlflow_oci_store.client.operations import (
+    LOGGED_MODEL_ROUTES,
+    OPERATIONS,
+    Effect,
+    Operation,
+    Scope,
+)
+from mlflow_oci_store.client.retry import Retries, RetryPolicy, is_transient, retry_after_seconds
 from mlflow_oci_store.client.retry_token import new_request_id, new_retry_token
 from mlflow_oci_store.client.signature import body_headers, sign
 from mlflow_oci_store.errors import (
     INVALIDATED_RETRY_TOKEN,
     OciDataPlatformException,
     RetryTokenInvalidated,
-    error_code_of,
-    hint_for,
 )
 from mlflow_oci_store.settings import Settings, default_endpoint
 
@@ -56,16 +55,11 @@ T = TypeVar("T")
 Json = dict[str, Any]
 Payload = Mapping[str, Any]
 
-_logger = logging.getLogger(__name__)
-
-# OCI refuses a signature whose date is further off than this.
-_MAX_CLOCK_SKEW_SECONDS = 300.0
+_WITHOUT_BODY = ("GET", "DELETE")
 # How much of an unreadable answer an error quotes.
 _QUOTED_CHARACTERS = 200
 # What reading an answer of another shape raises, one that is nested too deeply included.
 _UNREADABLE = (KeyError, TypeError, ValueError, RecursionError)
-# A pause from here on is worth a line to somebody who watches the training.
-_NOTEWORTHY_PAUSE_SECONDS = 1.0
 
 _USER_AGENT = (
     f"mlflow-oci-store/{__version__} mlflow/{MLFLOW_VERSION} python/{platform.python_version()}"
@@ -86,12 +80,7 @@ class DataPlatformClient:
     def __init__(self, settings: Settings, retry_policy: RetryPolicy | None = None) -> None:
         self.settings = settings
         self.authenticator = Authenticator(settings)
-        self._retry_policy = retry_policy or RetryPolicy(
-            max_retries=settings.max_retries,
-            backoff_factor=settings.backoff_factor,
-            backoff_jitter=settings.backoff_jitter,
-            deadline=settings.deadline,
-        )
+        self._retry_policy = retry_policy or RetryPolicy.of(settings)
         platform_path = (
             f"/{settings.api_version}/aiDataPlatforms/{quote(settings.platform_id, safe='')}"
         )
@@ -130,7 +119,7 @@ class DataPlatformClient:
             OciDataPlatformException: Every other failure, after the retries that made sense.
             MlflowException: The credentials cannot be used.
         """
-        row = OPERATIONS[operation]
+        row = OPERATIONS.get(operation) or LOGGED_MODEL_ROUTES[operation]
         try:
             target, body = self._encode(row, payload)
         except (TypeError, ValueError) as error:
@@ -154,7 +143,7 @@ class DataPlatformClient:
             path = path.format_map({name: quote(value, safe="") for name, value in in_path.items()})
             fields = {name: value for name, value in fields.items() if name not in in_path}
         target = self._prefixes[row.scope] + path
-        if row.method == "GET":
+        if row.method in _WITHOUT_BODY:
             query = urlencode(
                 {
                     name: str(value).lower() if isinstance(value, bool) else value
@@ -169,12 +158,9 @@ class DataPlatformClient:
     def _try_until_answered(
         self, row: Operation, target: str, headers: dict[str, str], body: bytes | None
     ) -> tuple[Answer, str, int]:
-        policy = self._retry_policy
         connection = self._connection or self._connect()
         hashed = body_headers(body)
-        give_up_at = policy.clock() + policy.deadline
-        timeout = min(self.settings.timeout, policy.deadline)
-        retries = 0
+        retries = Retries(self._retry_policy)
         may_refresh = True
         while True:
             request_id = new_request_id()
@@ -191,45 +177,33 @@ class DataPlatformClient:
                         **sign(credentials, row.method, target, connection.host, hashed),
                     },
                     body,
-                    timeout,
+                    min(self.settings.timeout, retries.remaining),
                 )
             except ConnectionFailed as error:
-                failure = self._unreachable(row, connection, error, request_id, retries)
+                failure = unreachable(
+                    row.name, connection.endpoint, error, request_id, retries.count
+                )
                 worth_a_retry = not isinstance(error, ConnectionRefusedForGood)
                 cause: BaseException | None = error
             else:
                 if answer.status in (200, 201, 202, 204):
-                    return answer, request_id, retries
-                failure, oci_code = self._refused(row, answer, request_id, retries)
+                    return answer, request_id, retries.count
+                failure = self._refused(row, answer, request_id, retries.count)
                 cause = None
-                if oci_code == INVALIDATED_RETRY_TOKEN and retries and row.retry_token:
-                    return self._applied_before(row, failure), request_id, retries
+                used = failure.oci_code == INVALIDATED_RETRY_TOKEN
+                if used and retries.count and row.retry_token:
+                    return self._applied_before(row, failure), request_id, retries.count
                 if answer.status == 401 and may_refresh:
                     may_refresh = False
                     if self.authenticator.refresh(credentials):
                         continue
-                worth_a_retry = is_transient(answer.status, oci_code)
+                worth_a_retry = is_transient(answer.status, failure.oci_code)
                 if worth_a_retry:
                     retry_after = retry_after_seconds(
                         answer.headers.get("retry-after"), time.time()
                     )
-            if not worth_a_retry or retries >= policy.max_retries:
+            if not worth_a_retry or not retries.pause(failure.message, retry_after):
                 raise failure from cause
-            pause = policy.pause_before(retries, retry_after)
-            remaining = give_up_at - policy.clock() - pause
-            if remaining <= 0:
-                raise failure from cause
-            retries += 1
-            _logger.log(
-                logging.WARNING if pause >= _NOTEWORTHY_PAUSE_SECONDS else logging.DEBUG,
-                "%s Trying again in %.1f s (retry %d of %d).",
-                failure.message,
-                pause,
-                retries,
-                policy.max_retries,
-            )
-            policy.sleep(pause)
-            timeout = min(self.settings.timeout, remaining)
 
     def _connect(self) -> Connection:
         settings = self.settings
@@ -247,64 +221,20 @@ class DataPlatformClient:
         )
         return self._connection
 
-    def _unreachable(
-        self,
-        row: Operation,
-        connection: Connection,
-        error: ConnectionFailed,
-        request_id: str,
-        retries: int,
-    ) -> OciDataPlatformException:
-        if isinstance(error, ConnectionTimedOut):
-            code = DEADLINE_EXCEEDED
-            hint = "Set MLFLOW_HTTP_REQUEST_TIMEOUT (seconds) higher if the network is slow."
-        elif isinstance(error, ConnectionRefusedForGood):
-            code = BAD_REQUEST
-            hint = (
-                "If the certificate is your company's own, name its CA bundle in "
-                "MLFLOW_TRACKING_SERVER_CERT_PATH; check REQUESTS_CA_BUNDLE, "
-                "MLFLOW_TRACKING_CLIENT_CERT_PATH and HTTPS_PROXY, too."
-            )
-        else:
-            code = TEMPORARILY_UNAVAILABLE
-            hint = "Check the endpoint, the network and the proxy settings."
-        return OciDataPlatformException(
-            f"{row.name}: no answer from {connection.endpoint}: {error}. {hint} "
-            f"({_facts(request_id, retries)})",
-            code,
-            operation=row.name,
-            request_id=request_id,
-            retries=retries,
-        )
-
     def _refused(
         self, row: Operation, answer: Answer, request_id: str, retries: int
-    ) -> tuple[OciDataPlatformException, str | None]:
-        request_id = answer.headers.get("opc-request-id") or request_id
+    ) -> OciDataPlatformException:
         oci_code, message = _oci_error(answer)
-        parts = [
-            f"{row.name}: {answer.status}{f' {oci_code}' if oci_code else ''}: {message}",
-            hint_for(oci_code),
-        ]
-        if answer.status == 401:
-            parts.append(f"Signed as {self.authenticator.description}.")
-            parts.append(_clock_hint(answer.headers.get("date")))
-        elif 300 <= answer.status < 400:
-            parts.append(
-                f"The endpoint redirects to {answer.headers.get('location')!r}, which is not "
-                "followed with a signature: set `endpoint` to the service itself."
-            )
-        parts.append(f"({_facts(request_id, retries)})")
-        failure = OciDataPlatformException(
-            " ".join(part for part in parts if part),
-            error_code_of(answer.status, oci_code),
-            operation=row.name,
-            status=answer.status,
-            oci_code=oci_code,
-            request_id=request_id,
+        return refused(
+            row.name,
+            answer.status,
+            oci_code,
+            message,
+            headers=answer.headers,
+            signed_as=self.authenticator.description,
+            request_id=answer.headers.get("opc-request-id") or request_id,
             retries=retries,
         )
-        return failure, oci_code
 
     def _applied_before(self, row: Operation, failure: OciDataPlatformException) -> Answer:
         """A retry met its own token as used: an earlier try took effect and its answer is lost."""
@@ -312,7 +242,7 @@ class DataPlatformClient:
             return Answer(200, {}, b"{}")
         raise RetryTokenInvalidated(
             f"{row.name} took effect, but the connection failed before its answer arrived and the "
-            f"service does not repeat it. ({_facts(failure.request_id or '', failure.retries)})",
+            f"service does not repeat it. ({facts(failure.request_id or '', failure.retries)})",
             INTERNAL_ERROR,
             operation=row.name,
             status=failure.status,
@@ -342,7 +272,7 @@ def _parsed(
         reason = f"{type(error).__name__}: {error}"[:_QUOTED_CHARACTERS]
         raise OciDataPlatformException(
             f"{row.name}: the service's answer cannot be read ({reason}). It begins: "
-            f"{_quoted(body)} ({_facts(request_id, retries)})",
+            f"{_quoted(body)} ({facts(request_id, retries)})",
             INTERNAL_ERROR,
             operation=row.name,
             status=answer.status,
@@ -366,21 +296,3 @@ def _oci_error(answer: Answer) -> tuple[str | None, str]:
 def _quoted(body: bytes) -> str:
     text = body[: 4 * _QUOTED_CHARACTERS].decode("utf-8", "replace")
     return repr(text[:_QUOTED_CHARACTERS])
-
-
-def _clock_hint(date: str | None) -> str:
-    service_time = epoch_seconds(date) if date else None
-    if service_time is None:
-        return ""
-    skew = time.time() - service_time
-    if abs(skew) <= _MAX_CLOCK_SKEW_SECONDS:
-        return ""
-    return (
-        f"This machine's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the "
-        "service's, and OCI refuses signatures more than 300 s off: the clock is the likely cause."
-    )
-
-
-def _facts(request_id: str, retries: int) -> str:
-    repeated = f", after {retries} {'retry' if retries == 1 else 'retries'}" if retries else ""
-    return f"opc-request-id: {request_id}{repeated}"

@@ -9,6 +9,7 @@ tests hold every row against the SDK. All paths lie under
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 from types import MappingProxyType
 from typing import NamedTuple
@@ -34,7 +35,7 @@ class Operation(NamedTuple):
 
     Args:
         name: The SDK's name of the operation, which error messages use too.
-        method: ``GET`` or ``POST``; the service has no other.
+        method: ``GET`` or ``POST``; the documented API has no other.
         scope: Whose path it lives under.
         path: The part after ``.../mlflow/``; ``{name}`` stands for a path parameter.
         effect: What a call does.
@@ -145,16 +146,40 @@ _ROWS = (
 # Granting and revoking are idempotent by nature; the API takes no token for them.
 _WITHOUT_RETRY_TOKEN = frozenset({"manage_registered_model_permission"})
 
-OPERATIONS: MappingProxyType[str, Operation] = MappingProxyType(
-    {
-        name: Operation(
-            name,
-            method,
-            scope,
-            path,
-            effect,
-            effect is not _READ and name not in _WITHOUT_RETRY_TOKEN,
-        )
-        for name, method, scope, path, effect in _ROWS
-    }
+# MLflow's own routes for logged models, which the documented API lacks and a later one may have.
+_LOGGED_MODEL_ROWS = (
+    ("create_logged_model", "POST", _WORKSPACE, "logged-models", _CREATE),
+    ("get_logged_model", "GET", _WORKSPACE, "logged-models/{modelId}", _READ),
+    ("finalize_logged_model", "PATCH", _WORKSPACE, "logged-models/{modelId}", _CREATE),
+    ("delete_logged_model", "DELETE", _WORKSPACE, "logged-models/{modelId}", _WRITE),
+    ("set_logged_model_tags", "PATCH", _WORKSPACE, "logged-models/{modelId}/tags", _WRITE),
+    (
+        "delete_logged_model_tag",
+        "DELETE",
+        _WORKSPACE,
+        "logged-models/{modelId}/tags/{tagKey}",
+        _WRITE,
+    ),
+    ("log_logged_model_params", "POST", _WORKSPACE, "logged-models/{modelId}/params", _WRITE),
+    ("log_run_outputs", "POST", _WORKSPACE, "runs/outputs", _WRITE),
 )
+
+
+def _table(rows: Iterable[tuple[str, str, Scope, str, Effect]]) -> MappingProxyType[str, Operation]:
+    return MappingProxyType(
+        {
+            name: Operation(
+                name,
+                method,
+                scope,
+                path,
+                effect,
+                effect is not _READ and name not in _WITHOUT_RETRY_TOKEN,
+            )
+            for name, method, scope, path, effect in rows
+        }
+    )
+
+
+OPERATIONS = _table(_ROWS)
+LOGGED_MODEL_ROUTES = _table(_LOGGED_MODEL_ROWS)

@@ -30,12 +30,14 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import UNAUTHENTICATED
 
 from mlflow_oci_store.client.profile import Profile, missing_profile, read_profile
-from mlflow_oci_store.settings import Settings
+from mlflow_oci_store.settings import AccessSettings
 
 if TYPE_CHECKING:
     from oci.signer import AbstractBaseSigner
 
-_OTHER_KIND = "choose another kind of authentication with ?auth=... in the tracking URI"
+_OTHER_KIND = (
+    "choose another kind of authentication with ?auth=... in the tracking URI or MLFLOW_OCI_DP_AUTH"
+)
 
 
 class Principal(NamedTuple):
@@ -52,7 +54,7 @@ class Principal(NamedTuple):
     region: str | None
 
     @classmethod
-    def of(cls, settings: Settings) -> Principal:
+    def of(cls, settings: AccessSettings) -> Principal:
         """Find out who signs.
 
         Raises:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from mlflow.exceptions import MlflowException
 
-from mlflow_oci_store.settings import DEFAULTS, Settings
+from mlflow_oci_store.settings import DEFAULTS, AccessSettings
 
 # The same table as aidp-cli's.
 OVERRIDES = {
@@ -54,12 +54,12 @@ class Profile(NamedTuple):
         if entry not in self.entries:
             raise MlflowException.invalid_parameter_value(
                 f"There is no {entry} in {self.description}: add it, or choose another kind of "
-                "authentication with ?auth=... in the tracking URI."
+                "authentication with ?auth=... in the tracking URI or MLFLOW_OCI_DP_AUTH."
             )
         return os.path.expanduser(self.entries[entry])
 
 
-def read_profile(settings: Settings) -> Profile:
+def read_profile(settings: AccessSettings) -> Profile:
     """Read the profile that the settings name, with the variables that replace its entries.
 
     Returns:
@@ -84,7 +84,7 @@ def read_profile(settings: Settings) -> Profile:
     return Profile(settings.profile, entries, description)
 
 
-def missing_profile(settings: Settings) -> MlflowException:
+def missing_profile(settings: AccessSettings) -> MlflowException:
     """Return the error that says that there is no such profile, and how to come by one."""
     fault = (
         "has no such profile"
@@ -94,11 +94,12 @@ def missing_profile(settings: Settings) -> MlflowException:
     return MlflowException.invalid_parameter_value(
         f"Profile {settings.profile} cannot be read: the file {settings.config_file} {fault}. Make "
         "one with `oci setup config` or `oci session authenticate`, or name another with "
-        "?profile=... and ?config_file=... in the tracking URI."
+        "?profile=... and ?config_file=... in the tracking URI, or with MLFLOW_OCI_DP_PROFILE and "
+        "MLFLOW_OCI_DP_CONFIG_FILE."
     )
 
 
-def _entries(settings: Settings) -> dict[str, str]:
+def _entries(settings: AccessSettings) -> dict[str, str]:
     import oci.config
     from oci.exceptions import ConfigFileNotFound, InvalidKeyFilePath, ProfileNotFound
 

@@ -7,18 +7,24 @@ is safe because every try carries the same retry token.
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from mlflow_oci_store.client.http_date import epoch_seconds
+from mlflow_oci_store.settings import AccessSettings
 
 # The longest pause between two tries; urllib3, which does MLflow's own retries, has the same.
 MAX_PAUSE_SECONDS = 120.0
 # Doubling more often than this changes no pause, and at last has no floating point number.
 _MAX_DOUBLINGS = 64
 
+# A pause from here on is worth a line to somebody who watches the training.
+_NOTEWORTHY_PAUSE_SECONDS = 1.0
+
+_logger = logging.getLogger(__name__)
 _random = random.SystemRandom()
 
 _TRANSIENT_STATUSES = frozenset(
@@ -100,6 +106,16 @@ class RetryPolicy:
     sleep: Callable[[float], None] = time.sleep
     uniform: Callable[[float, float], float] = _uniform
 
+    @classmethod
+    def of(cls, settings: AccessSettings) -> RetryPolicy:
+        """The policy that the settings ask for."""
+        return cls(
+            max_retries=settings.max_retries,
+            backoff_factor=settings.backoff_factor,
+            backoff_jitter=settings.backoff_jitter,
+            deadline=settings.deadline,
+        )
+
     def pause_before(self, retry: int, retry_after: float | None) -> float:
         """Seconds to wait before a retry: full jitter, and never less than the service asked for.
 
@@ -110,3 +126,48 @@ class RetryPolicy:
         ceiling = min(MAX_PAUSE_SECONDS, self.backoff_factor * 2.0 ** min(retry, _MAX_DOUBLINGS))
         backoff = self.uniform(0.0, ceiling) + self.uniform(0.0, self.backoff_jitter)
         return max(min(backoff, MAX_PAUSE_SECONDS), retry_after or 0.0)
+
+
+class Retries:
+    """The retries of one call, which begins now.
+
+    Attributes:
+        count: How many there were.
+        remaining: Seconds until the call is given up.
+    """
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        self._policy = policy
+        self._give_up_at = policy.clock() + policy.deadline
+        self.count = 0
+        self.remaining = policy.deadline
+
+    def pause(self, failure: str, retry_after: float | None = None) -> bool:
+        """Wait before another try, unless the policy has had enough.
+
+        Args:
+            failure: What went wrong, for the log.
+            retry_after: Seconds that the service asked for, or None.
+
+        Returns:
+            Whether to try again.
+        """
+        policy = self._policy
+        if self.count >= policy.max_retries:
+            return False
+        pause = policy.pause_before(self.count, retry_after)
+        remaining = self._give_up_at - policy.clock() - pause
+        if remaining <= 0:
+            return False
+        self.count += 1
+        self.remaining = remaining
+        _logger.log(
+            logging.WARNING if pause >= _NOTEWORTHY_PAUSE_SECONDS else logging.DEBUG,
+            "%s Trying again in %.1f s (retry %d of %d).",
+            failure,
+            pause,
+            self.count,
+            policy.max_retries,
+        )
+        policy.sleep(pause)
+        return True

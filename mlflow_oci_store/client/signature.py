@@ -57,7 +57,7 @@ def sign(
 
     Args:
         credentials: Key id, private key, and what the principal adds to its requests.
-        method: ``GET`` or ``POST``.
+        method: HTTP method, in capitals.
         target: Path and query as they stand on the request line.
         host: Value of the ``host`` header, with a port where the URL has one.
         body: What ``body_headers`` returned for the request's body.

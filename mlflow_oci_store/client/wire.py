@@ -25,8 +25,12 @@ from mlflow.entities import (
     Experiment,
     ExperimentTag,
     InputTag,
+    LoggedModel,
     LoggedModelInput,
     LoggedModelOutput,
+    LoggedModelParameter,
+    LoggedModelStatus,
+    LoggedModelTag,
     Metric,
     Param,
     Run,
@@ -39,6 +43,7 @@ from mlflow.entities import (
 )
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.store.entities.paged_list import PagedList
 from mlflow.utils.validation import (
     _validate_metric,
     _validate_param,
@@ -47,9 +52,12 @@ from mlflow.utils.validation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
 
 Json = dict[str, Any]
+Pair = RunTag | ExperimentTag | LoggedModelTag | LoggedModelParameter
 
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 _VIEW_TYPES = {
@@ -57,6 +65,13 @@ _VIEW_TYPES = {
     ViewType.DELETED_ONLY: "DELETED_ONLY",
     ViewType.ALL: "ALL",
 }
+_MODEL_STATUSES = {
+    LoggedModelStatus.UNSPECIFIED: "LOGGED_MODEL_STATUS_UNSPECIFIED",
+    LoggedModelStatus.PENDING: "LOGGED_MODEL_PENDING",
+    LoggedModelStatus.READY: "LOGGED_MODEL_READY",
+    LoggedModelStatus.FAILED: "LOGGED_MODEL_UPLOAD_FAILED",
+}
+_MODEL_STATUS_BY_NAME = {name: status for status, name in _MODEL_STATUSES.items()}
 
 _encode_text = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -125,7 +140,18 @@ def metric_text(metric: Metric, path: str = "") -> str:
         _validate_metric(key, value, timestamp, step, path)
         raise
     number = repr(value) if math.isfinite(value) else f'"{_special(value)}"'
-    return f'{{"key":{name},"value":{number},"timestamp":{timestamp},"step":{step}}}'
+    of_a_model = "" if metric.model_id is None else _of_a_model(metric)
+    return f'{{"key":{name},"value":{number},"timestamp":{timestamp},"step":{step}{of_a_model}}}'
+
+
+def _of_a_model(metric: Metric) -> str:
+    """The fields that a service which keeps logged models has for their metrics."""
+    fields = {
+        "model_id": metric.model_id,
+        "dataset_name": metric.dataset_name,
+        "dataset_digest": metric.dataset_digest,
+    }
+    return "".join(f',"{name}":{text(value)}' for name, value in fields.items() if value)
 
 
 def param_text(param: Param, path: str = "") -> str:
@@ -202,7 +228,9 @@ def _special(value: float) -> str:
     return "Infinity" if value > 0 else "-Infinity"
 
 
-def tags_json(tags: Sequence[RunTag | ExperimentTag] | None) -> list[Json] | None:
+def tags_json(
+    tags: Sequence[RunTag | ExperimentTag | RegisteredModelTag | ModelVersionTag] | None,
+) -> list[Json] | None:
     """Encode tags as key and value objects; None when there are none.
 
     Raises:
@@ -228,6 +256,11 @@ def dataset_input_json(dataset_input: DatasetInput) -> Json:
     }
 
 
+def model_status_json(status: LoggedModelStatus) -> str:
+    """Encode a logged model's status as MLflow's routes have it."""
+    return _MODEL_STATUSES[status]
+
+
 def view_type_json(view_type: int) -> str:
     """Encode a ``ViewType`` as the service's string.
 
@@ -246,6 +279,15 @@ def view_type_json(view_type: int) -> str:
 # --- from the service ----------------------------------------------------------------------------
 
 
+def nothing(answer: Json) -> None:
+    """Read nothing: the operation answers nothing of interest."""
+
+
+def page(answer: Json, name: str, read: Callable[[Json], Any]) -> PagedList[Any]:
+    """Read one page of the list ``name``, each item with ``read``; its token is the next page's."""
+    return PagedList([read(item) for item in answer.get(name) or ()], answer.get("next_page_token"))
+
+
 def experiment(content: Json) -> Experiment:
     """Read the schema Experiment."""
     return Experiment(
@@ -254,8 +296,8 @@ def experiment(content: Json) -> Experiment:
         content.get("artifact_location"),
         content.get("lifecycle_stage"),
         [ExperimentTag(tag["key"], tag.get("value", "")) for tag in content.get("tags") or ()],
-        _whole(content.get("creation_time")),
-        _whole(content.get("last_update_time")),
+        whole(content.get("creation_time")),
+        whole(content.get("last_update_time")),
     )
 
 
@@ -294,7 +336,7 @@ def run_info(content: Json) -> RunInfo:
         user_id=content.get("user_id") or "",
         status=content["status"],
         start_time=int(content.get("start_time") or 0),
-        end_time=_whole(content.get("end_time")),
+        end_time=whole(content.get("end_time")),
         lifecycle_stage=content.get("lifecycle_stage"),
         artifact_uri=content.get("artifact_uri"),
         run_name=content.get("run_name"),
@@ -308,6 +350,39 @@ def metric(content: Json) -> Metric:
         float(content["value"]),
         int(content["timestamp"]),
         int(content.get("step") or 0),
+    )
+
+
+def logged_model(content: Json) -> LoggedModel:
+    """Read the schema LoggedModel, whose ``data`` is as in MLflow's REST API."""
+    info, data = content["info"], content.get("data") or {}
+    model_id = info["model_id"]
+    return LoggedModel(
+        experiment_id=info["experiment_id"],
+        model_id=model_id,
+        name=info["name"],
+        artifact_location=info.get("artifact_uri"),
+        creation_timestamp=int(info.get("creation_timestamp_ms") or 0),
+        last_updated_timestamp=int(info.get("last_updated_timestamp_ms") or 0),
+        model_type=info.get("model_type"),
+        source_run_id=info.get("source_run_id"),
+        status=_MODEL_STATUS_BY_NAME.get(info.get("status") or "", LoggedModelStatus.UNSPECIFIED),
+        status_message=info.get("status_message"),
+        tags={tag["key"]: tag.get("value", "") for tag in info.get("tags") or ()},
+        params={item["key"]: item.get("value", "") for item in data.get("params") or ()},
+        metrics=[
+            Metric(
+                item["key"],
+                float(item["value"]),
+                int(item["timestamp"]),
+                int(item.get("step") or 0),
+                item.get("model_id") or model_id,
+                item.get("dataset_name"),
+                item.get("dataset_digest"),
+                item.get("run_id"),
+            )
+            for item in data.get("metrics") or ()
+        ],
     )
 
 
@@ -326,5 +401,6 @@ def _dataset_input(content: Json) -> DatasetInput:
     )
 
 
-def _whole(value: Any) -> int | None:
+def whole(value: Any) -> int | None:
+    """Read a 64-bit integer that may be absent; protobuf's JSON mapping writes it as a string."""
     return None if value is None else int(value)

@@ -7,10 +7,11 @@ Error bodies have the shape all OCI services share, ``{"code": ..., "message": .
 from __future__ import annotations
 
 import enum
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 
 class Delivery(enum.Enum):
@@ -22,28 +23,57 @@ class Delivery(enum.Enum):
     RESET = enum.auto()
 
 
+class Readable(Protocol):
+    """What a body can be read from, so many bytes at a time."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
 @dataclass(frozen=True)
 class Request:
     """One HTTP request.
 
     ``target`` is the request target exactly as sent, because that is what the client signed;
-    header names are in lower case.
+    header names are in lower case. What is put may be larger than memory: it is still on its way
+    in ``upload``, and ``body`` is empty.
     """
 
     method: str
     target: str
     headers: Mapping[str, str]
     body: bytes = b""
+    upload: Readable = field(default_factory=io.BytesIO)
+
+
+class Streamed(Protocol):
+    """A body that may be larger than memory: its chunks, and the length of all."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[bytes]: ...
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One HTTP answer with a JSON body."""
+    """One HTTP answer, whose body is JSON unless its headers say otherwise."""
 
     status: int
-    body: bytes
+    body: bytes | Streamed
     headers: Mapping[str, str] = field(default_factory=dict)
     delivery: Delivery = Delivery.WHOLE
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the connection ends in its place."""
+        return self.delivery in (Delivery.CLOSED, Delivery.RESET)
+
+
+class ConnectionCut(Exception):
+    """The connection ends here, without an answer."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        super().__init__(delivery.name)
+        self.delivery = delivery
 
 
 class Refusal(Exception):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mlflow.entities import (
@@ -22,6 +22,8 @@ from mlflow.entities import (
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.protos import service_pb2 as pb2
 
+from mlflow_oci_store.emulator.answers import not_found
+
 Json = dict[str, Any]
 
 
@@ -34,6 +36,23 @@ def experiment_id_in(experiment_id: str | None) -> str | None:
     """The experiment number behind an id, or None when the service never gave such an id."""
     match = re.fullmatch(r"exp-([0-9a-f]{12})", experiment_id or "")
     return str(int(match[1], 16)) if match else None
+
+
+def experiment_number(experiment_id: str | None) -> str:
+    """The experiment number behind an id.
+
+    Raises:
+        Refusal: 404 NotAuthorizedOrNotFound, when the service never gave such an id.
+    """
+    number = experiment_id_in(experiment_id)
+    if number is None:
+        raise not_found(f"there is no experiment {experiment_id!r}")
+    return number
+
+
+def experiment_numbers(experiment_ids: Sequence[str]) -> list[str]:
+    """Experiments to search in; what does not exist holds nothing to be found."""
+    return [number for each in experiment_ids if (number := experiment_id_in(each))]
 
 
 def pairs(tags: Mapping[str, Any], name: str = "key") -> list[Json]:
@@ -135,7 +154,16 @@ def logged_model_json(model: LoggedModel) -> Json:
         ),
         "data": {
             "params": pairs(model.params),
-            "metrics": [metric_json(metric) for metric in model.metrics or []],
+            "metrics": [
+                metric_json(metric)
+                | _present(
+                    model_id=metric.model_id,
+                    run_id=metric.run_id,
+                    dataset_name=metric.dataset_name,
+                    dataset_digest=metric.dataset_digest,
+                )
+                for metric in model.metrics or []
+            ],
         },
     }
 
@@ -150,7 +178,8 @@ def registered_model_json(model: RegisteredModel) -> Json:
         aliases=[
             {"alias": alias, "version": str(version)} for alias, version in model.aliases.items()
         ],
-        tags=pairs(model.tags),
+        # Its property leaves out the tag that makes a registered model a prompt.
+        tags=pairs(model._tags),
     )
 
 

@@ -26,18 +26,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mlflow_oci_store.emulator.answers import Answer, Delivery, Refusal
-from mlflow_oci_store.emulator.schema import operations
+from mlflow_oci_store.emulator import object_storage, schema
+from mlflow_oci_store.emulator.answers import Answer, ConnectionCut, Delivery, Refusal
 
 _logger = logging.getLogger(__name__)
-
-
-class ConnectionCut(Exception):
-    """The connection ends here, without an answer."""
-
-    def __init__(self, delivery: Delivery) -> None:
-        super().__init__(delivery.name)
-        self.delivery = delivery
 
 
 class Action:
@@ -169,7 +161,7 @@ class Fault:
     Args:
         action: What happens.
         operation: Meets this operation only, by the SDK's name, such as
-            ``log_experiment_run_batch``; None meets all.
+            ``log_experiment_run_batch`` or ``put_object``; None meets all.
         probability: Chance, from 0 to 1, that a request is met.
         nth: Meets every nth such request only, counted from 1.
         times: Ends after this many requests were met; None never ends.
@@ -182,7 +174,11 @@ class Fault:
     times: int | None = None
 
     def __post_init__(self) -> None:
-        if self.operation is not None and self.operation not in operations():
+        if self.operation not in {
+            None,
+            *schema.with_logged_models().operations,
+            *object_storage.operations(),
+        }:
             raise ValueError(f"There is no operation {self.operation!r}")
         if not 0 <= self.probability <= 1:
             raise ValueError("probability is a number from 0 to 1")

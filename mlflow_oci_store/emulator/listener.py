@@ -6,6 +6,7 @@ which injected faults need: to cut it, to reset it, or to send half of an answer
 
 from __future__ import annotations
 
+import io
 import ipaddress
 import logging
 import socket
@@ -20,10 +21,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from mlflow_oci_store import __version__
-from mlflow_oci_store.emulator.answers import Answer, Delivery, Refusal, Request
+from mlflow_oci_store.emulator.answers import (
+    Answer,
+    ConnectionCut,
+    Delivery,
+    Refusal,
+    Request,
+)
 
+# The most that is held in memory; what is put is not held.
 MAX_BODY_BYTES = 64 * 1024 * 1024
 GRACE_SECONDS = 30.0
+
+_DRAINED_BYTES = 1024 * 1024
 
 # A socket closed without lingering sends RST instead of FIN.
 _NO_LINGER = struct.pack("ii", 1, 0)
@@ -136,49 +146,67 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._respond()
 
-    do_POST = do_GET  # noqa: N815 - http.server's names
+    do_HEAD = do_GET  # noqa: N815 - http.server's names
+    do_POST = do_GET  # noqa: N815
     do_PUT = do_GET  # noqa: N815
     do_PATCH = do_GET  # noqa: N815
     do_DELETE = do_GET  # noqa: N815
 
     def _respond(self) -> None:
         try:
-            body = self._body()
+            length = self._content_length()
         except Refusal as refusal:
             self.close_connection = True
             self._send(refusal.answer)
             return
+        incoming = _Incoming(self.rfile, length)
         target = self.requestline.split()[1]
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self._send(self.server.answer(Request(self.command, target, headers, body)))
+        if self.command == "PUT":
+            request = Request(self.command, target, headers, upload=incoming)
+        else:
+            request = Request(self.command, target, headers, incoming.read())
+        answer = self.server.answer(request)
+        if not answer.is_cut:
+            incoming.drain()
+        self._send(answer)
 
-    def _body(self) -> bytes:
+    def _content_length(self) -> int:
         length = self.headers.get("content-length", "0")
         if "transfer-encoding" in self.headers or not length.isdecimal():
             raise Refusal(400, "InvalidParameter", "A request needs a content-length")
-        if int(length) > MAX_BODY_BYTES:
+        if self.command != "PUT" and int(length) > MAX_BODY_BYTES:
             raise Refusal(413, "RequestEntityTooLarge", f"{length} bytes are too many")
-        return self.rfile.read(int(length))
+        return int(length)
 
     def _send(self, answer: Answer) -> None:
-        if answer.delivery in (Delivery.CLOSED, Delivery.RESET):
+        if answer.is_cut:
             self.close_connection = True
             if answer.delivery is Delivery.RESET:
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
             return
+        length = len(answer.body)
         self.send_response(answer.status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(answer.body)))
-        for name, value in answer.headers.items():
+        headers = {
+            "content-type": "application/json",
+            "content-length": str(length),
+            **answer.headers,
+        }
+        for name, value in headers.items():
             self.send_header(name, value)
         if self.close_connection:
             self.send_header("connection", "close")
         self.end_headers()
+        if self.command == "HEAD":
+            return
         if answer.delivery is Delivery.TRUNCATED:
             self.close_connection = True
-            self.wfile.write(answer.body[: len(answer.body) // 2])
-        else:
-            self.wfile.write(answer.body)
+            length //= 2
+        for chunk in (answer.body,) if isinstance(answer.body, bytes) else answer.body:
+            self.wfile.write(chunk[:length])
+            length -= len(chunk)
+            if length <= 0:
+                break
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         return formatdate(self.server.clock() if timestamp is None else timestamp, usegmt=True)
@@ -198,6 +226,31 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
         _logger.debug(format, *args)
+
+
+class _Incoming:
+    """The body of a request, as much of it as has not been read yet."""
+
+    def __init__(self, source: io.BufferedIOBase, length: int) -> None:
+        self._source = source
+        self._left = length
+
+    def read(self, size: int = -1) -> bytes:
+        wanted = self._left if size < 0 else min(size, self._left)
+        try:
+            content = self._source.read(wanted)
+        except OSError:
+            content = b""
+        self._left -= len(content)
+        if len(content) < wanted:
+            # The client is gone; nobody waits for an answer.
+            raise ConnectionCut(Delivery.CLOSED)
+        return content
+
+    def drain(self) -> None:
+        """Read what is left, so that the next request begins where this one ends."""
+        while self.read(_DRAINED_BYTES):
+            pass
 
 
 def _is_loopback(host: str) -> bool:

@@ -3,7 +3,8 @@
     with AidpEmulator() as emulator:
         mlflow.set_tracking_uri(emulator.tracking_uri)
 
-Everything it knows is in one data folder: keys and OCI profile, MLflow's data, what was applied.
+Object Storage, where artifacts go, is on the same port. Everything it knows is in one data folder:
+keys and OCI profile, MLflow's data, artifacts, what was applied.
 Without ``data_dir`` the folder is temporary and goes with the emulator; with it, a later emulator
 on the same folder carries on where this one stopped.
 """
@@ -19,9 +20,11 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote, urlencode
 
-from mlflow_oci_store.emulator import certificates
+from mlflow_oci_store.emulator import certificates, schema
 from mlflow_oci_store.emulator.faults import Faults
 from mlflow_oci_store.emulator.listener import Listener
+from mlflow_oci_store.emulator.object_storage import ObjectStorage
+from mlflow_oci_store.emulator.object_storage_bucket import Bucket
 from mlflow_oci_store.emulator.principals import DEFAULT_PROFILE, Principals, unique
 from mlflow_oci_store.emulator.retry_tokens import AuditRecord, Ledger
 from mlflow_oci_store.emulator.service import Service
@@ -39,6 +42,8 @@ class AidpEmulator:
         tls: Serves https; clients trust ``ca_file``.
         backend_store_uri: Keeps MLflow's data in this PostgreSQL database; None keeps it in
             SQLite files of the data folder.
+        native_logged_models: Serves MLflow's own routes for logged models as well, which the
+            service does not have.
         clock: The service's clock, in seconds since the epoch.
         seed: Makes the chance of faults repeatable.
 
@@ -51,6 +56,8 @@ class AidpEmulator:
         tracking_uri: All that a user's script needs, as ``MLFLOW_TRACKING_URI``.
         platform_id: OCID of the first AI Data Platform.
         workspace_key: Key of its first workspace.
+        namespace: Object Storage namespace of its one bucket.
+        bucket: Name of the bucket that artifacts go to, unless an experiment says otherwise.
         config_file: OCI configuration file with the profiles of all users.
         profile: Name of the first user's profile.
         ca_file: Certificate authority to trust; None without TLS.
@@ -65,6 +72,7 @@ class AidpEmulator:
         port: int = 0,
         tls: bool = False,
         backend_store_uri: str | None = None,
+        native_logged_models: bool = False,
         clock: Callable[[], float] = time.time,
         seed: int | None = None,
     ) -> None:
@@ -78,17 +86,28 @@ class AidpEmulator:
             databases = Databases(folder, backend_store_uri)
             state = opened.enter_context(closing(State(folder / "emulator.db")))
             self._principals = Principals(state, folder, clock)
-            self._workspaces = opened.enter_context(closing(Workspaces(state, databases)))
+            storage = Bucket(state, folder / "objects", clock)
+            self._workspaces = opened.enter_context(closing(Workspaces(state, databases, storage)))
             self._ledger = Ledger(state, clock)
             self.faults = Faults(seed)
             self.platform_id = state.name("platform", f"ocid1.aidataplatform.oc1.iad.{unique()}")
             self.workspace_key = state.name("workspace", str(uuid.uuid4()))
             self._workspaces.create(self.platform_id, self.workspace_key)
+            self.namespace, self.bucket = storage.namespace, storage.name
             self.config_file = str(self._principals.config_file)
             self.profile = DEFAULT_PROFILE
             self.ca_file = str(certificates.ca_file(folder)) if tls else None
             context = certificates.server_context(folder) if tls else None
-            service = Service(self._workspaces, self._principals, self._ledger, self.faults, clock)
+            api = schema.with_logged_models() if native_logged_models else schema.documented()
+            service = Service(
+                api,
+                self._workspaces,
+                ObjectStorage(storage),
+                self._principals,
+                self._ledger,
+                self.faults,
+                clock,
+            )
             listener = opened.enter_context(
                 closing(Listener(host, port, service.answer, clock, context))
             )
@@ -107,6 +126,7 @@ class AidpEmulator:
         options = urlencode(
             {
                 "endpoint": self.endpoint,
+                "object_storage_endpoint": self.endpoint,
                 "config_file": self.config_file,
                 "profile": self.profile,
             },

@@ -2,7 +2,7 @@
 
 A request passes the same steps always, in this order: it is routed, meets its faults, is
 authenticated, finds its place, and is read; a mutation is then looked up by its retry token,
-applied, and recorded.
+applied, and recorded. Object Storage, on the same port, shares the steps up to the signature.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 from mlflow.utils.validation import MAX_BATCH_LOG_REQUEST_SIZE
 
-from mlflow_oci_store.emulator import schema
-from mlflow_oci_store.emulator.answers import Answer, Refusal, Request, encode
-from mlflow_oci_store.emulator.faults import ConnectionCut, Faults
+from mlflow_oci_store.emulator import object_storage
+from mlflow_oci_store.emulator.answers import Answer, ConnectionCut, Refusal, Request, encode
+from mlflow_oci_store.emulator.faults import Faults
+from mlflow_oci_store.emulator.object_storage import ObjectStorage
 from mlflow_oci_store.emulator.principals import Principal, Principals
 from mlflow_oci_store.emulator.registry import RegistryOperations
 from mlflow_oci_store.emulator.retry_tokens import AuditRecord, Ledger
+from mlflow_oci_store.emulator.schema import Api, Route
 from mlflow_oci_store.emulator.signature import verify
 from mlflow_oci_store.emulator.tracking import TrackingOperations
 from mlflow_oci_store.emulator.workspaces import Platform, Workspace, Workspaces
@@ -44,7 +46,9 @@ class Service:
     """Answers requests.
 
     Args:
+        api: What it understands.
         workspaces: Where the data is.
+        storage: Where the artifacts are.
         principals: Who may call.
         ledger: What was applied.
         faults: What goes wrong on purpose.
@@ -53,13 +57,17 @@ class Service:
 
     def __init__(
         self,
+        api: Api,
         workspaces: Workspaces,
+        storage: ObjectStorage,
         principals: Principals,
         ledger: Ledger,
         faults: Faults,
         clock: Callable[[], float],
     ) -> None:
+        self._api = api
         self._workspaces = workspaces
+        self._storage = storage
         self._principals = principals
         self._ledger = ledger
         self._faults = faults
@@ -82,20 +90,33 @@ class Service:
         return replace(answer, headers={**answer.headers, "opc-request-id": request_id})
 
     def _answer(self, request: Request, request_id: str) -> Answer:
-        route = schema.route(request.method, request.target)
-        actions = self._faults.due(route.operation.name)
+        operation, serve = self._routed(request, request_id)
+        actions = self._faults.due(operation)
         for action in actions:
             action.before(self._faults.released)
         try:
-            answer = self._serve(route, request, request_id)
+            answer = serve(verify(request, self._principals.find, self._clock()))
         except Refusal as refusal:
             answer = refusal.answer
         for action in actions:
             answer = action.after(answer)
         return answer
 
-    def _serve(self, route: schema.Route, request: Request, request_id: str) -> Answer:
-        principal = verify(request, self._principals.find, self._clock())
+    def _routed(
+        self, request: Request, request_id: str
+    ) -> tuple[str, Callable[[Principal], Answer]]:
+        """Find the name of the operation, and what answers it."""
+        if stored := object_storage.route(request.method, request.target):
+            return stored.operation, lambda _: self._storage.answer(stored, request)
+        route = self._api.route(request.method, request.target)
+        return (
+            route.operation.name,
+            lambda principal: self._serve(route, request, request_id, principal),
+        )
+
+    def _serve(
+        self, route: Route, request: Request, request_id: str, principal: Principal
+    ) -> Answer:
         place = self._place(route)
         if not route.operation.mutates:
             return self._perform(route, request, place, principal)
@@ -124,14 +145,13 @@ class Service:
                 )
             return answer
 
-    def _place(self, route: schema.Route) -> Workspace | Platform:
+    def _place(self, route: Route) -> Workspace | Platform:
         if route.workspace_key is None:
             return self._workspaces.platform(route.platform_id)
         return self._workspaces.workspace(route.platform_id, route.workspace_key)
 
-    @staticmethod
     def _perform(
-        route: schema.Route, request: Request, place: Workspace | Platform, principal: Principal
+        self, route: Route, request: Request, place: Workspace | Platform, principal: Principal
     ) -> Answer:
         name = route.operation.name
         if name == "log_experiment_run_batch" and len(request.body) > MAX_BATCH_LOG_REQUEST_SIZE:
@@ -140,7 +160,7 @@ class Service:
                 "RequestEntityTooLarge",
                 f"A batch may take {MAX_BATCH_LOG_REQUEST_SIZE} bytes, not {len(request.body)}",
             )
-        arguments = schema.arguments(route, request.target, request.body)
+        arguments = self._api.arguments(route, request.target, request.body)
         operations = (
             TrackingOperations(place, principal)
             if isinstance(place, Workspace)

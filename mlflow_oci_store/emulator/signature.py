@@ -25,6 +25,8 @@ CLOCK_DIFFERENCE_SECONDS = 300
 
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 _ALWAYS = ("(request-target)", "host")
+# Object Storage's PUT has a body as well; it streams, and is signed without it.
+_METHODS_WITH_BODY = ("POST", "PATCH")
 _WITH_BODY = ("content-length", "content-type", "x-content-sha256")
 
 
@@ -61,13 +63,13 @@ def verify(request: Request, find: Callable[[str], Principal], now: float) -> Pr
         )
     except (InvalidSignature, binascii.Error):
         raise not_authenticated("the signature does not match the request") from None
-    if request.method == "POST":
+    if request.method in _METHODS_WITH_BODY:
         _require_body_hash(request)
     return principal
 
 
 def _require_coverage(request: Request, covered: list[str]) -> None:
-    required = [*_ALWAYS, *(_WITH_BODY if request.method == "POST" else ())]
+    required = [*_ALWAYS, *(_WITH_BODY if request.method in _METHODS_WITH_BODY else ())]
     if missing := [name for name in required if name not in covered]:
         raise not_authenticated(f"the signature does not cover {', '.join(missing)}")
     if absent := [name for name in covered if name not in {"(request-target)", *request.headers}]:

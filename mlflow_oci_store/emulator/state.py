@@ -1,8 +1,8 @@
 """The emulator's own database: what the service knows beside MLflow's data.
 
-One SQLite file in the data folder holds workspaces, API keys, permissions, and the record of what
-was applied. It is always SQLite, also when MLflow's data is in PostgreSQL: it belongs to the data
-folder, as the keys do.
+One SQLite file in the data folder holds workspaces, API keys, permissions, the names of stored
+objects, and the record of what was applied. It is always SQLite, also when MLflow's data is in
+PostgreSQL: it belongs to the data folder, as the keys do.
 """
 
 from __future__ import annotations
@@ -36,6 +36,18 @@ CREATE TABLE IF NOT EXISTS permissions (
     platform_id TEXT NOT NULL, model TEXT NOT NULL, grantee TEXT NOT NULL,
     grantee_type TEXT NOT NULL, permission TEXT NOT NULL,
     PRIMARY KEY (platform_id, model, grantee, grantee_type, permission)
+);
+CREATE TABLE IF NOT EXISTS objects (
+    name TEXT PRIMARY KEY, etag TEXT NOT NULL, size INTEGER NOT NULL, md5 TEXT NOT NULL,
+    parts INTEGER, headers TEXT NOT NULL, created REAL NOT NULL, modified REAL NOT NULL,
+    pieces TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS uploads (
+    upload_id TEXT PRIMARY KEY, name TEXT NOT NULL, headers TEXT NOT NULL, created REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS parts (
+    upload_id TEXT NOT NULL, number INTEGER NOT NULL, etag TEXT NOT NULL, md5 TEXT NOT NULL,
+    file TEXT NOT NULL, size INTEGER NOT NULL, PRIMARY KEY (upload_id, number)
 );
 """
 

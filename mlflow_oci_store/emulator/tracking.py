@@ -18,6 +18,7 @@ from mlflow.entities import (
     ExperimentTag,
     InputTag,
     LifecycleStage,
+    LoggedModelInput,
     Metric,
     Param,
     RunStatus,
@@ -25,7 +26,6 @@ from mlflow.entities import (
     ViewType,
 )
 from mlflow.models import Model
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.tracking import SEARCH_MAX_RESULTS_DEFAULT
 from mlflow.utils.mlflow_tags import MLFLOW_USER
 from mlflow.utils.time import get_current_time_millis
@@ -37,15 +37,19 @@ from mlflow_oci_store.emulator.entities import (
     experiment_id_in,
     experiment_id_out,
     experiment_json,
-    logged_model_json,
+    experiment_number,
+    experiment_numbers,
     metric_json,
     page_json,
     run_info_json,
     run_json,
 )
+from mlflow_oci_store.emulator.logged_models import LoggedModelOperations
 from mlflow_oci_store.emulator.principals import Principal
 from mlflow_oci_store.emulator.registry import RegistryOperations, require_tags
 from mlflow_oci_store.emulator.workspaces import Workspace
+
+ARTIFACTS_PAGE = 1000
 
 _VIEW_TYPES: dict[str, int] = {
     "ACTIVE_ONLY": ViewType.ACTIVE_ONLY,
@@ -59,12 +63,12 @@ _QUOTED = re.compile(r"['\"]([^'\"]*)['\"]")
 _MODEL_FIELDS = frozenset({"artifact_path", "flavors", "utc_time_created", "run_id"})
 
 
-class TrackingOperations:
+class TrackingOperations(LoggedModelOperations):
     """The operations of one workspace, for one caller."""
 
     def __init__(self, workspace: Workspace, principal: Principal) -> None:
+        super().__init__(workspace.store)
         self._workspace = workspace
-        self._store = workspace.store
         self._principal = principal
 
     def create_experiment(
@@ -76,7 +80,11 @@ class TrackingOperations:
         return {"experiment_id": experiment_id_out(number)}
 
     def get_experiment_by_id(self, experiment_id: str) -> Json:
-        return {"experiment": experiment_json(self._store.get_experiment(_number(experiment_id)))}
+        return {
+            "experiment": experiment_json(
+                self._store.get_experiment(experiment_number(experiment_id))
+            )
+        }
 
     def get_experiment_by_name(self, experiment_name: str) -> Json:
         experiment = self._store.get_experiment_by_name(experiment_name)
@@ -102,7 +110,7 @@ class TrackingOperations:
         return page_json("experiments", map(experiment_json, page), page.token)
 
     def update_experiment(self, experiment_id: str, new_name: str | None = None) -> Json:
-        number = _number(experiment_id)
+        number = experiment_number(experiment_id)
         if new_name is None:
             self._store.get_experiment(number)
         else:
@@ -110,7 +118,7 @@ class TrackingOperations:
         return {}
 
     def delete_experiment(self, experiment_id: str, is_permanent: bool = False) -> Json:
-        number = _number(experiment_id)
+        number = experiment_number(experiment_id)
         if not is_permanent:
             self._store.delete_experiment(number)
             return {}
@@ -120,21 +128,21 @@ class TrackingOperations:
         return {}
 
     def restore_experiment(self, experiment_id: str) -> Json:
-        self._store.restore_experiment(_number(experiment_id))
+        self._store.restore_experiment(experiment_number(experiment_id))
         return {}
 
     def set_experiment_tag(self, experiment_id: str, key: str, value: str) -> Json:
-        self._store.set_experiment_tag(_number(experiment_id), ExperimentTag(key, value))
+        self._store.set_experiment_tag(experiment_number(experiment_id), ExperimentTag(key, value))
         return {}
 
     def delete_experiment_tag(self, experiment_id: str, key: str) -> Json:
-        self._store.delete_experiment_tag(_number(experiment_id), key)
+        self._store.delete_experiment_tag(experiment_number(experiment_id), key)
         return {}
 
     def update_experiment_tags(
         self, experiment_id: str, set_tags: Sequence[Json] = (), delete_tags: Sequence[Json] = ()
     ) -> Json:
-        number = _number(experiment_id)
+        number = experiment_number(experiment_id)
         gone = [tag["key"] for tag in delete_tags]
         require_tags(gone, self._store.get_experiment(number).tags)
         for tag in set_tags:
@@ -155,7 +163,7 @@ class TrackingOperations:
         # such field, so the tag decides, and without it the signature.
         user = next((tag.value for tag in run_tags if tag.key == MLFLOW_USER), None)
         run = self._store.create_run(
-            _number(experiment_id),
+            experiment_number(experiment_id),
             user or self._principal.name,
             get_current_time_millis() if start_time is None else start_time,
             run_tags,
@@ -176,7 +184,7 @@ class TrackingOperations:
         run_view_type: str = "ACTIVE_ONLY",
     ) -> Json:
         page = self._store.search_runs(
-            experiment_ids=_numbers(experiment_ids),
+            experiment_ids=experiment_numbers(experiment_ids),
             filter_string=filter,
             run_view_type=_view_type(run_view_type),
             max_results=max_results,
@@ -224,10 +232,8 @@ class TrackingOperations:
         )
         return {}
 
-    def log_experiment_run_metric(
-        self, run_id: str, key: str, value: float, timestamp: int, step: int = 0
-    ) -> Json:
-        self._store.log_metric(run_id, _metric(key, value, timestamp, step))
+    def log_experiment_run_metric(self, run_id: str, **metric: Any) -> Json:
+        self._store.log_metric(run_id, _metric(**metric))
         return {}
 
     def log_experiment_run_param(self, run_id: str, key: str, value: str) -> Json:
@@ -252,7 +258,9 @@ class TrackingOperations:
             self._store.delete_tag(run_id, key)
         return {}
 
-    def log_experiment_run_inputs(self, run_id: str, dataset_inputs: Sequence[Json] = ()) -> Json:
+    def log_experiment_run_inputs(
+        self, run_id: str, dataset_inputs: Sequence[Json] = (), models: Sequence[Json] = ()
+    ) -> Json:
         self._store.log_inputs(
             run_id,
             [
@@ -269,6 +277,7 @@ class TrackingOperations:
                 )
                 for each in dataset_inputs
             ],
+            [LoggedModelInput(model["model_id"]) for model in models],
         )
         return {}
 
@@ -302,51 +311,25 @@ class TrackingOperations:
         page_token: str | None = None,
     ) -> Json:
         root = self._store.get_run(run_id).info.artifact_uri
-        folder = validate_path_is_safe(path) if path else None
-        return {
-            "root_uri": root,
-            "files": [
-                {
-                    "path": each.path,
-                    "is_dir": each.is_dir,
-                    **({} if each.is_dir else {"file_size": each.file_size}),
-                }
-                for each in get_artifact_repository(root).list_artifacts(folder)
-            ],
-        }
-
-    def list_logged_models(
-        self,
-        experiment_ids: Sequence[str] = (),
-        max_results: int | None = None,
-        page_token: str | None = None,
-        filter: str | None = None,  # noqa: A002 - the service's name for it
-        order_by: Sequence[Json] | None = None,
-    ) -> Json:
-        page = self._store.search_logged_models(
-            _numbers(experiment_ids),
-            filter_string=filter,
-            max_results=max_results,
-            order_by=order_by,
-            page_token=page_token,
-        )
-        return page_json("models", map(logged_model_json, page), page.token)
+        folder = validate_path_is_safe(path) if path else ""
+        in_bucket = root.removeprefix(f"{self._workspace.bucket.uri}/")
+        if in_bucket == root:
+            raise not_found(f"{root} is not in the bucket of this emulator")
+        start = f"{in_bucket}/{folder}/" if folder else f"{in_bucket}/"
+        page = self._workspace.bucket.listing(start, page_token or "", None, "/", ARTIFACTS_PAGE)
+        below = len(in_bucket) + 1
+        files = [
+            *({"path": name[below:-1], "is_dir": True} for name in page.folders),
+            *(
+                {"path": each.name[below:], "is_dir": False, "file_size": each.size}
+                for each in page.objects
+            ),
+        ]
+        return {"root_uri": root, **page_json("files", files, page.next_start)}
 
     def create_workspace_model_version(self, **fields: Any) -> Json:
         with self._workspace.platform.writing:
             return RegistryOperations(self._workspace.platform).create_model_version(**fields)
-
-
-def _number(experiment_id: str | None) -> str:
-    number = experiment_id_in(experiment_id)
-    if number is None:
-        raise not_found(f"there is no experiment {experiment_id!r}")
-    return number
-
-
-def _numbers(experiment_ids: Sequence[str]) -> list[str]:
-    """Experiments to search in; what does not exist holds nothing to be found."""
-    return [number for each in experiment_ids if (number := experiment_id_in(each))]
 
 
 def _by_number(filter_string: str | None) -> str | None:
@@ -373,8 +356,9 @@ def _metric(
     value: float | None = None,
     timestamp: int | None = None,
     step: int = 0,
+    **of_a_model: str,
 ) -> Metric:
-    return Metric(key, value, timestamp, step)
+    return Metric(key, value, timestamp, step, **of_a_model)
 
 
 def _run_tag(tag: Json) -> RunTag:

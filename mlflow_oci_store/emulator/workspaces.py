@@ -25,6 +25,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as SqlTrackin
 from sqlalchemy.orm import Session
 
 from mlflow_oci_store.emulator.answers import not_found
+from mlflow_oci_store.emulator.object_storage_bucket import Bucket
 from mlflow_oci_store.emulator.permissions import Permissions
 from mlflow_oci_store.emulator.principals import write_private
 from mlflow_oci_store.emulator.state import State
@@ -62,17 +63,20 @@ class Platform:
 
 
 class Workspace:
-    """One workspace: its experiments and runs."""
+    """One workspace: its experiments and runs, whose artifacts go to a folder of the bucket."""
 
-    def __init__(self, platform: Platform, workspace_key: str, databases: Databases) -> None:
+    def __init__(
+        self, platform: Platform, workspace_key: str, databases: Databases, bucket: Bucket
+    ) -> None:
         self.platform = platform
         self.workspace_key = workspace_key
+        self.bucket = bucket
         self.writing = threading.RLock()
         name = databases.name("tracking", platform.platform_id, workspace_key)
         self.store = databases.tuned(
             TrackingStore(
                 databases.uri("tracking", platform.platform_id, workspace_key),
-                (databases.folder / "artifacts" / name).as_uri(),
+                f"{bucket.uri}/{name}",
             )
         )
 
@@ -84,9 +88,10 @@ class Workspace:
 class Workspaces:
     """All platforms and workspaces; which ones exist is kept in the emulator's database."""
 
-    def __init__(self, state: State, databases: Databases) -> None:
+    def __init__(self, state: State, databases: Databases, bucket: Bucket) -> None:
         self._state = state
         self._databases = databases
+        self._bucket = bucket
         self._lock = threading.Lock()
         self._platforms: dict[str, Platform] = {}
         self._workspaces: dict[tuple[str, str], Workspace] = {}
@@ -120,7 +125,9 @@ class Workspaces:
                     "SELECT 1 FROM workspaces WHERE platform_id = ? AND workspace_key = ?", place
                 ):
                     raise not_found(f"workspace {workspace_key!r} does not exist")
-                self._workspaces[place] = Workspace(platform, workspace_key, self._databases)
+                self._workspaces[place] = Workspace(
+                    platform, workspace_key, self._databases, self._bucket
+                )
             return self._workspaces[place]
 
     def close(self) -> None:

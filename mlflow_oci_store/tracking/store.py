@@ -21,7 +21,12 @@ from mlflow.entities import (
     DatasetInput,
     Experiment,
     ExperimentTag,
+    LoggedModel,
     LoggedModelInput,
+    LoggedModelOutput,
+    LoggedModelParameter,
+    LoggedModelStatus,
+    LoggedModelTag,
     Metric,
     Param,
     Run,
@@ -34,7 +39,6 @@ from mlflow.entities.metric import MetricWithRunId
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import (
     INVALID_PARAMETER_VALUE,
-    NOT_IMPLEMENTED,
     RESOURCE_ALREADY_EXISTS,
     RESOURCE_DOES_NOT_EXIST,
     ErrorCode,
@@ -52,12 +56,22 @@ from mlflow.utils.validation import (
     _validate_tag,
 )
 
+from mlflow_oci_store.artifacts.location import check_location
 from mlflow_oci_store.client import wire
 from mlflow_oci_store.client.data_platform import DataPlatformClient
 from mlflow_oci_store.errors import RetryTokenInvalidated
+from mlflow_oci_store.reserved_tags import refuse_reserved
 from mlflow_oci_store.settings import Settings
 from mlflow_oci_store.tracking.batch import log_batch_bodies
-from mlflow_oci_store.tracking.unsupported import Unsupported
+from mlflow_oci_store.tracking.logged_models import LoggedModels
+from mlflow_oci_store.tracking.model_id import Home
+from mlflow_oci_store.tracking.run_models import (
+    with_models,
+    without_reserved,
+    without_reserved_tags,
+)
+from mlflow_oci_store.tracking.traces import DroppedTraces
+from mlflow_oci_store.unsupported import Unsupported
 
 if TYPE_CHECKING:
     from mlflow.models import Model
@@ -72,7 +86,7 @@ _GET_OR_CREATE_SECONDS = 10.0
 _UNKNOWN_USER = "unknown"
 
 
-class OciDataPlatformStore(Unsupported, AbstractStore):
+class OciDataPlatformStore(DroppedTraces, Unsupported, AbstractStore):
     """Experiments and runs in one workspace of an Oracle AI Data Platform.
 
     MLflow makes one for every tracking URI ``oci-dp://<ai-data-platform-ocid>/<workspace-key>``.
@@ -89,19 +103,23 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
     """
 
     def __init__(self, store_uri: str | None = None, artifact_uri: str | None = None) -> None:
-        self._connect(Settings.from_uri(store_uri or "oci-dp://"))
+        store_uri = store_uri or "oci-dp://"
+        self._connect(store_uri, Settings.from_uri(store_uri))
 
-    def _connect(self, settings: Settings) -> None:
+    def _connect(self, store_uri: str, settings: Settings) -> None:
         AbstractStore.__init__(self)
+        self._uri = store_uri
         self._client = DataPlatformClient(settings)
+        self._models = LoggedModels(self._client, store_uri)
+        self._hides_reserved = settings.reserved_tags == "hidden"
         self._absent_experiments: TTLCache[str, bool] = TTLCache(1024, _GET_OR_CREATE_SECONDS)
         self._absent_experiments_lock = threading.Lock()
 
-    def __getstate__(self) -> Settings:
-        return self._client.settings
+    def __getstate__(self) -> tuple[str, Settings]:
+        return self._uri, self._client.settings
 
-    def __setstate__(self, settings: Settings) -> None:
-        self._connect(settings)
+    def __setstate__(self, state: tuple[str, Settings]) -> None:
+        self._connect(*state)
 
     # --- experiments -----------------------------------------------------------------------------
 
@@ -122,7 +140,9 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
             "page_token": page_token or None,
         }
         return self._client.call(
-            "list_experiments", fields, lambda answer: _page(answer, "experiments", wire.experiment)
+            "list_experiments",
+            fields,
+            lambda answer: wire.page(answer, "experiments", self._experiment),
         )
 
     def create_experiment(
@@ -137,11 +157,15 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
             MlflowException: RESOURCE_ALREADY_EXISTS when the name is taken, unless it was free
                 when this store looked it up a moment ago. That is ``mlflow.set_experiment`` in a
                 race with another process for the same new name, where both must end up in the one
-                experiment.
+                experiment. INVALID_PARAMETER_VALUE for an ``artifact_location`` that nothing
+                installed here can reach.
         """
         _validate_experiment_name(name)
         for tag in tags or ():
             _validate_experiment_tag(tag.key, tag.value)
+            refuse_reserved(tag.key)
+        if artifact_location:
+            check_location(artifact_location)
         fields = {
             "name": name,
             "artifact_location": artifact_location or None,
@@ -165,7 +189,7 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
         return self._client.call(
             "get_experiment_by_name",
             {"experiment_name": name},
-            lambda answer: wire.experiment(answer["experiment"]),
+            lambda answer: self._experiment(answer["experiment"]),
         )
 
     def get_experiment(self, experiment_id: str) -> Experiment:
@@ -173,7 +197,7 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
         return self._client.call(
             "get_experiment_by_id",
             {"experiment_id": _required("experiment_id", experiment_id)},
-            lambda answer: wire.experiment(answer["experiment"]),
+            lambda answer: self._experiment(answer["experiment"]),
         )
 
     def get_experiment_by_name(self, experiment_name: str) -> Experiment | None:
@@ -207,6 +231,7 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
     def set_experiment_tag(self, experiment_id: str, tag: ExperimentTag) -> None:
         """Set a tag of an active experiment."""
         _validate_experiment_tag(tag.key, tag.value)
+        refuse_reserved(tag.key)
         self._change(
             "set_experiment_tag",
             experiment_id=_required("experiment_id", experiment_id),
@@ -216,6 +241,7 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
 
     def delete_experiment_tag(self, experiment_id: str, key: str) -> None:
         """Delete a tag of an active experiment."""
+        refuse_reserved(key)
         self._change(
             "delete_experiment_tag",
             experiment_id=_required("experiment_id", experiment_id),
@@ -238,6 +264,8 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
         ``mlflow.user`` unless the tags have it already.
         """
         tags = [_validate_tag(tag.key, tag.value) for tag in tags or ()]
+        for tag in tags:
+            refuse_reserved(tag.key)
         if user_id and user_id != _UNKNOWN_USER and all(tag.key != MLFLOW_USER for tag in tags):
             tags.append(RunTag(MLFLOW_USER, user_id))
         fields = {
@@ -248,7 +276,7 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
         }
         try:
             return self._client.call(
-                "create_experiment_run", fields, lambda it: wire.run(it["run"])
+                "create_experiment_run", fields, lambda it: self._run(it["run"])
             )
         except RetryTokenInvalidated as error:
             return self._created_run(fields, error)
@@ -261,11 +289,10 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
         )
         if len(runs) == 1:
             return runs[0]
-        error.message = (
-            f"{error.message} It is one of the runs of experiment {fields['experiment_id']} for "
-            f"which `{started}` holds: search for it, and delete it if you start another."
+        error.add(
+            f"It is one of the runs of experiment {fields['experiment_id']} for which `{started}` "
+            "holds: search for it, and delete it if you start another."
         )
-        error.args = (error.message,)
         raise error
 
     def get_run(self, run_id: str) -> Run:
@@ -273,7 +300,7 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
         return self._client.call(
             "get_experiment_run_by_id",
             {"run_id": _required("run_id", run_id)},
-            lambda answer: wire.run(answer["run"]),
+            lambda answer: self._run(answer["run"]),
         )
 
     def update_run_info(
@@ -319,7 +346,7 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
             "page_token": page_token or None,
         }
         page = self._client.call(
-            "list_experiment_runs", fields, lambda answer: _page(answer, "runs", wire.run)
+            "list_experiment_runs", fields, lambda answer: wire.page(answer, "runs", self._run)
         )
         return list(page), page.token
 
@@ -327,25 +354,31 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
 
     def log_metric(self, run_id: str, metric: Metric) -> None:
         """Log one metric."""
+        if metric.model_id is not None:
+            self.log_batch(run_id, [metric], [], [])
+            return
         run = wire.text(_required("run_id", run_id))
         # The body is a metric's fields with the run id in front of them.
         body = f'{{"run_id":{run},{wire.metric_text(metric)[1:]}'
-        self._client.call("log_experiment_run_metric", body.encode(), _nothing)
+        self._client.call("log_experiment_run_metric", body.encode(), wire.nothing)
 
     def log_param(self, run_id: str, param: Param) -> None:
         """Log one param; a param that is there already with another value is refused."""
+        refuse_reserved(param.key)
         run = wire.text(_required("run_id", run_id))
         body = f'{{"run_id":{run},{wire.param_text(param)[1:]}'
-        self._client.call("log_experiment_run_param", body.encode(), _nothing)
+        self._client.call("log_experiment_run_param", body.encode(), wire.nothing)
 
     def set_tag(self, run_id: str, tag: RunTag) -> None:
         """Set one tag."""
+        refuse_reserved(tag.key)
         run = wire.text(_required("run_id", run_id))
         body = f'{{"run_id":{run},{wire.tag_text(tag)[1:]}'
-        self._client.call("set_experiment_run_tag", body.encode(), _nothing)
+        self._client.call("set_experiment_run_tag", body.encode(), wire.nothing)
 
     def delete_tag(self, run_id: str, key: str) -> None:
         """Delete one tag."""
+        refuse_reserved(key)
         self._change(
             "delete_experiment_run_tag",
             run_id=_required("run_id", run_id),
@@ -366,8 +399,15 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
         """
         _validate_run_id(run_id)
         _validate_param_keys_unique(params)
+        for item in (*params, *tags):
+            refuse_reserved(item.key)
+        elsewhere: dict[Home, list[RunTag]] = {}
+        if any(metric.model_id is not None for metric in metrics):
+            metrics, records, elsewhere = self._models.split_metrics(run_id, metrics)
+            tags = [*tags, *records]
         for body in log_batch_bodies(run_id, metrics, params, tags):
-            self._client.call("log_experiment_run_batch", body, _nothing)
+            self._client.call("log_experiment_run_batch", body, wire.nothing)
+        self._models.write(elsewhere)
 
     def log_inputs(
         self,
@@ -375,27 +415,24 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
         datasets: list[DatasetInput] | None = None,
         models: list[LoggedModelInput] | None = None,
     ) -> None:
-        """Log the datasets that a run reads.
-
-        Raises:
-            MlflowException: NOT_IMPLEMENTED for models, for which the service has no field.
-        """
+        """Log the datasets and models that a run reads."""
         _validate_run_id(run_id)
         if datasets is not None:
             if not isinstance(datasets, list):
                 raise TypeError(f"Argument 'datasets' should be a list, got '{type(datasets)}'")
             _validate_dataset_inputs(datasets)
-        if models:
-            raise MlflowException(
-                "Models cannot be logged as inputs of a run on AI Data Platform: its endpoint "
-                "runs/log-inputs takes datasets only.",
-                NOT_IMPLEMENTED,
+        native = self._models.log_inputs(run_id, models or ())
+        if datasets or native or not models:
+            self._change(
+                "log_experiment_run_inputs",
+                run_id=run_id,
+                dataset_inputs=[wire.dataset_input_json(dataset) for dataset in datasets or ()],
+                models=[{"model_id": model.model_id} for model in native] or None,
             )
-        self._change(
-            "log_experiment_run_inputs",
-            run_id=run_id,
-            dataset_inputs=[wire.dataset_input_json(dataset) for dataset in datasets or ()],
-        )
+
+    def log_outputs(self, run_id: str, models: list[LoggedModelOutput]) -> None:
+        """Log the models that a run makes, each with the step at which it was made."""
+        self._models.log_outputs(_required("run_id", run_id), models)
 
     def record_logged_model(self, run_id: str, mlflow_model: Model) -> None:
         """Note on the run that a model was logged, as MLflow 2 clients do."""
@@ -407,6 +444,74 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
         self._change(
             "log_experiment_run_model", run_id=_required("run_id", run_id), model_json=model
         )
+
+    # --- logged models ---------------------------------------------------------------------------
+
+    def create_logged_model(
+        self,
+        experiment_id: str,
+        name: str | None = None,
+        source_run_id: str | None = None,
+        tags: list[LoggedModelTag] | None = None,
+        params: list[LoggedModelParameter] | None = None,
+        model_type: str | None = None,
+    ) -> LoggedModel:
+        """Create a model whose files are to be put at its ``artifact_location``."""
+        return self._models.create(
+            _required("experiment_id", experiment_id),
+            name,
+            source_run_id or None,
+            tags or (),
+            params or (),
+            model_type or None,
+        )
+
+    def get_logged_model(self, model_id: str, allow_deleted: bool = False) -> LoggedModel:
+        """Get a model by its id, a deleted one only if it is asked for."""
+        return self._models.get(_required("model_id", model_id), allow_deleted)
+
+    def finalize_logged_model(self, model_id: str, status: LoggedModelStatus) -> LoggedModel:
+        """Set a model's status, and return the model."""
+        return self._models.finalize(_required("model_id", model_id), status)
+
+    def set_logged_model_tags(self, model_id: str, tags: list[LoggedModelTag]) -> None:
+        """Set tags of a model."""
+        self._models.set_tags(_required("model_id", model_id), tags)
+
+    def delete_logged_model_tag(self, model_id: str, key: str) -> None:
+        """Delete a tag of a model."""
+        self._models.delete_tag(_required("model_id", model_id), _required("key", key))
+
+    def set_model_versions_tags(self, name: str, version: str, model_id: str) -> None:
+        """Note on a model that a model version was made of it."""
+        self._models.add_version(_required("model_id", model_id), name, version)
+
+    def log_logged_model_params(self, model_id: str, params: list[LoggedModelParameter]) -> None:
+        """Add params to a model."""
+        self._models.log_params(_required("model_id", model_id), params)
+
+    def delete_logged_model(self, model_id: str) -> None:
+        """Mark a model as deleted; its files stay."""
+        self._models.delete(_required("model_id", model_id))
+
+    def search_logged_models(
+        self,
+        experiment_ids: list[str],
+        filter_string: str | None = None,
+        datasets: list[Json] | None = None,
+        max_results: int | None = None,
+        order_by: list[Json] | None = None,
+        page_token: str | None = None,
+    ) -> PagedList[LoggedModel]:
+        """Search models; the arguments are those of ``AbstractStore.search_logged_models``."""
+        return self._models.search(
+            experiment_ids, filter_string, datasets or (), max_results, order_by, page_token
+        )
+
+    def models_of_run(self, run: RunInfo, name: str) -> list[LoggedModel]:
+        """Get the models of a name that a run made, the oldest first; for ``runs:/`` URIs."""
+        models = self._models.of_run(run.experiment_id, run.run_id)
+        return [model for model in models if model.name == name]
 
     # --- metric histories ------------------------------------------------------------------------
 
@@ -446,7 +551,7 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
         return self._client.call(
             "get_experiment_run_metric_history",
             fields,
-            lambda answer: _page(answer, "metrics", wire.metric),
+            lambda answer: wire.page(answer, "metrics", wire.metric),
         )
 
     def get_metric_history_bulk(
@@ -537,16 +642,18 @@ class OciDataPlatformStore(Unsupported, AbstractStore):
 
     # --- the steps that methods share ------------------------------------------------------------
 
+    def _experiment(self, content: Json) -> Experiment:
+        if self._hides_reserved:
+            tags = without_reserved_tags(content.get("tags") or ())
+            content = {**content, "tags": tags}
+        return wire.experiment(content)
+
+    def _run(self, content: Json) -> Run:
+        content = with_models(content)
+        return wire.run(without_reserved(content) if self._hides_reserved else content)
+
     def _change(self, operation: str, **fields: Any) -> None:
-        self._client.call(operation, fields, _nothing)
-
-
-def _nothing(answer: Json) -> None:
-    """The result of an operation that answers nothing of interest."""
-
-
-def _page(answer: Json, name: str, read: Any) -> PagedList[Any]:
-    return PagedList([read(item) for item in answer.get(name) or ()], answer.get("next_page_token"))
+        self._client.call(operation, fields, wire.nothing)
 
 
 def _by_step(metric: Metric) -> tuple[int, int]:

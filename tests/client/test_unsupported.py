@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.abstract_store import AbstractStore
 
 from mlflow_oci_store.tracking.store import OciDataPlatformStore
-from mlflow_oci_store.tracking.unsupported import Unsupported
+from mlflow_oci_store.unsupported import Unsupported
 
 from .conftest import PLATFORM_ID, ApiKey
 from .scripted_server import ScriptedServer, answer
@@ -196,11 +196,10 @@ def mlflow_client(tracking_uri: str) -> mlflow.MlflowClient:
 
 
 @pytest.mark.filterwarnings("ignore:Parameter 'experiment_ids' is deprecated")
-def test_mlflows_client_finds_no_traces_and_no_models(
+def test_mlflows_client_finds_no_traces_and_no_datasets(
     mlflow_client: mlflow.MlflowClient, server: ScriptedServer
 ) -> None:
     assert list(mlflow_client.search_traces(experiment_ids=["e"])) == []
-    assert list(mlflow_client.search_logged_models(experiment_ids=["e"])) == []
     assert list(mlflow_client.search_datasets(experiment_ids=["e"])) == []
     assert server.requests == []
 
@@ -208,9 +207,6 @@ def test_mlflows_client_finds_no_traces_and_no_models(
 @pytest.mark.parametrize(
     "change",
     [
-        lambda client: client.create_logged_model("e", name="model"),
-        lambda client: client.delete_logged_model("m"),
-        lambda client: client.set_trace_tag("tr-1", "k", "v"),
         lambda client: client.delete_traces("e", trace_ids=["tr-1"]),
         lambda client: client.create_dataset("d", experiment_id="e"),
     ],
@@ -222,14 +218,6 @@ def test_mlflows_client_is_told_which_endpoint_is_missing(
 
     assert failure.error_code == "NOT_IMPLEMENTED"
     assert "its REST API (MLOps, 20260430) has no endpoint for it" in failure.message
-
-
-def test_mlflows_client_is_told_that_there_is_no_such_model(
-    mlflow_client: mlflow.MlflowClient,
-) -> None:
-    failure = refusal(mlflow_client.get_logged_model, "m")
-
-    assert failure.error_code == "RESOURCE_DOES_NOT_EXIST"
 
 
 def test_what_the_service_has_still_goes_to_the_service(

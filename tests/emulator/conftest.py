@@ -18,7 +18,7 @@ import requests
 from aidp_python_client.aidataplatform_dp import MLOpsClient
 
 from mlflow_oci_store.emulator import AidpEmulator
-from mlflow_oci_store.emulator.schema import operations
+from mlflow_oci_store.emulator.schema import documented
 from mlflow_oci_store.emulator.workspaces import _blank_database
 
 
@@ -49,7 +49,8 @@ class Sdk:
             session.trust_env = False
 
     def __getattr__(self, operation: str) -> Callable[..., Any]:
-        place = self.place if operations()[operation].scope == "workspace" else self.place[:1]
+        scope = documented().operations[operation].scope
+        place = self.place if scope == "workspace" else self.place[:1]
         method = getattr(self.client, operation)
         return lambda *values, **options: method(*place, *values, **options)
 

@@ -55,6 +55,7 @@ def test_the_tracking_uri_is_complete(aidp_emulator: AidpEmulator) -> None:
     assert unquote(uri.path) == f"/{aidp_emulator.workspace_key}"
     assert parse_qs(uri.query) == {
         "endpoint": [aidp_emulator.endpoint],
+        "object_storage_endpoint": [aidp_emulator.endpoint],
         "config_file": [aidp_emulator.config_file],
         "profile": [aidp_emulator.profile],
     }

@@ -12,23 +12,24 @@ import pytest
 from aidp_python_client.aidataplatform_dp import MLOpsClient, models
 
 from mlflow_oci_store.emulator.registry import RegistryOperations
-from mlflow_oci_store.emulator.schema import Operation, operations
+from mlflow_oci_store.emulator.schema import Operation, documented
 from mlflow_oci_store.emulator.tracking import TrackingOperations
 
 DOCUMENT = json.loads(files("mlflow_oci_store.emulator").joinpath("api.json").read_text())
+API = documented()
 
 
 def test_it_has_all_operations_of_the_mlflow_api() -> None:
-    documented = {
+    of_the_sdk = {
         name
         for name, method in inspect.getmembers(MLOpsClient, inspect.isfunction)
         if "/mlops/api/2.0/mlflow/" in inspect.getsource(method)
     }
-    assert operations().keys() == documented
-    assert len(documented) == 48
+    assert API.operations.keys() == of_the_sdk
+    assert len(of_the_sdk) == 48
 
 
-@pytest.mark.parametrize("operation", operations().values(), ids=lambda operation: operation.name)
+@pytest.mark.parametrize("operation", API.operations.values(), ids=lambda operation: operation.name)
 def test_an_operation_is_where_the_sdk_calls_it(operation: Operation) -> None:
     source = inspect.getsource(getattr(MLOpsClient, operation.name))
     [path] = re.findall(r'resource_path = "(.*)"', source)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
+import oci
 import pytest
 from aidp_python_client.aidataplatform_dp import models as m
 from mlflow.entities import LoggedModelParameter, LoggedModelTag
+from oci.object_storage import ObjectStorageClient
 
 from mlflow_oci_store.emulator import AidpEmulator
 from mlflow_oci_store.emulator.entities import experiment_id_in
@@ -427,14 +427,16 @@ def test_logged_models_are_searched(
     assert [each.info.name for each in sdk.list_logged_models(details).data.models] == ["b"]
 
 
-def test_artifacts_are_listed_from_the_runs_folder(
+def test_artifacts_are_listed_from_the_bucket(
     aidp_emulator: AidpEmulator, sdk: Sdk, run_id: str, refused: Refused
 ) -> None:
     root = run_of(sdk, run_id).info.artifact_uri
-    folder = Path(unquote(urlsplit(root).path))
-    assert Path(aidp_emulator.config_file).parent in folder.parents
-    (folder / "plots").mkdir(parents=True)
-    (folder / "plots" / "a.txt").write_text("four")
+    bucket = f"oci://{aidp_emulator.bucket}@{aidp_emulator.namespace}/"
+    assert root.startswith(bucket)
+    config = oci.config.from_file(aidp_emulator.config_file, aidp_emulator.profile)
+    storage = ObjectStorageClient(config, service_endpoint=aidp_emulator.endpoint)
+    name = f"{root.removeprefix(bucket)}/plots/a.txt"
+    storage.put_object(aidp_emulator.namespace, aidp_emulator.bucket, name, b"four")
     listed = sdk.list_artifacts(run_id).data
     assert (listed.root_uri, [(each.path, each.is_dir) for each in listed.files]) == (
         root,
@@ -443,6 +445,12 @@ def test_artifacts_are_listed_from_the_runs_folder(
     [file] = sdk.list_artifacts(run_id, path="plots").data.files
     assert (file.path, file.is_dir, file.file_size) == ("plots/a.txt", False, 4)
     assert refused(sdk.list_artifacts, run_id, path="../..").code == "InvalidParameter"
+
+
+def test_artifacts_elsewhere_are_not_listed(sdk: Sdk, refused: Refused) -> None:
+    details = m.CreateExperimentDetails(name="there", artifact_location="oci://other@place/x")
+    experiment_id = sdk.create_experiment(details).data.experiment_id
+    assert refused(sdk.list_artifacts, new_run(sdk, experiment_id)).status == 404
 
 
 def test_a_model_version_is_created_from_a_workspace(sdk: Sdk, run_id: str) -> None:

@@ -57,6 +57,10 @@ def main() -> None:
     children = client.search_runs(
         [run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'"
     )
+    client.create_registered_model("catalog.schema.model")
+    client.create_model_version("catalog.schema.model", f"runs:/{parent.info.run_id}/model")
+    client.set_registered_model_alias("catalog.schema.model", "champion", 1)
+    client.copy_model_version("models:/catalog.schema.model@champion", "copy")
     try:
         client.get_run("0" * 32)
         refused = None
@@ -76,6 +80,10 @@ def main() -> None:
                 "history": len(client.get_metric_history(run.info.run_id, "loss")),
                 "children": [child.info.run_name for child in children],
                 "artifacts": [item.path for item in client.list_artifacts(children[0].info.run_id)],
+                "models": {
+                    model.name: model.aliases for model in client.search_registered_models()
+                },
+                "copied": client.get_model_version("copy", 1).source,
                 "refused": refused,
             }
         )

@@ -109,6 +109,8 @@ def test_a_script_runs_with_the_wheel_alone(
         "history": 20,
         "children": ["child"],
         "artifacts": ["greeting.txt"],
+        "models": {"catalog.schema.model": {"champion": "1"}, "copy": {}},
+        "copied": "models:/catalog.schema.model/1",
         "refused": "RESOURCE_DOES_NOT_EXIST",
     }
     tokens = [record.retry_token for record in audit]

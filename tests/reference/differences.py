@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mlflow.entities import ExperimentTag, LoggedModelInput, Metric, Param, RunTag, ViewType
+from mlflow.entities import ExperimentTag, Metric, Param, RunTag, ViewType
 from mlflow.utils.mlflow_tags import MLFLOW_USER
 
 from .call import Call, Experiment, Run, call
@@ -20,7 +20,6 @@ RETURNED = "returned"
 INVALID = "raised INVALID_PARAMETER_VALUE"
 MISSING = "raised RESOURCE_DOES_NOT_EXIST"
 EXISTS = "raised RESOURCE_ALREADY_EXISTS"
-NOT_IMPLEMENTED = "raised NOT_IMPLEMENTED"
 BAD_REQUEST = "raised BAD_REQUEST"
 INTERNAL = "raised INTERNAL_ERROR"
 
@@ -242,21 +241,6 @@ DIFFERENCES = (
             call.method == "create_experiment"
             and expected == EXISTS
             and actual.startswith("experiment ")
-        ),
-    ),
-    Difference(
-        "models",
-        (
-            Example(
-                call("log_inputs", run_id=Run(0), models=[LoggedModelInput("m-1")]),
-                RETURNED,
-                NOT_IMPLEMENTED,
-            ),
-            Example(call("log_outputs", run_id=Run(0), models=[]), RETURNED, NOT_IMPLEMENTED),
-            Example(
-                call("create_logged_model", experiment_id=Experiment(0)), RETURNED, NOT_IMPLEMENTED
-            ),
-            Example(_metric("m", 1.0, 1, 1, model_id="m-1"), BAD_REQUEST, RETURNED),
         ),
     ),
 )

@@ -174,9 +174,10 @@ def impatient(
     store: OciDataPlatformStore, *, timeout: float, deadline: float = 300.0
 ) -> OciDataPlatformStore:
     """A copy of a store with shorter times than MLflow's variables, in whole seconds, can say."""
-    settings = dataclasses.replace(store.__getstate__(), timeout=timeout, deadline=deadline)
+    uri, settings = store.__getstate__()
+    settings = dataclasses.replace(settings, timeout=timeout, deadline=deadline)
     copy = OciDataPlatformStore.__new__(OciDataPlatformStore)
-    copy.__setstate__(settings)
+    copy.__setstate__((uri, settings))
     return copy
 
 
@@ -188,7 +189,7 @@ def test_retry_after_is_waited_for(
     policy = RetryPolicy(
         max_retries=1, backoff_factor=0, backoff_jitter=0, deadline=1e12, sleep=pauses.append
     )
-    store._client = DataPlatformClient(store.__getstate__(), policy)
+    store._client = DataPlatformClient(store._client.settings, policy)
     aidp_emulator.faults.add(
         Fault(Fail(503, "ServiceUnavailable", retry_after=header), LOGGING, times=1)
     )

@@ -1,4 +1,4 @@
-"""What MLflow can ask of a tracking store and AI Data Platform has no endpoint for.
+"""What MLflow can ask of a store and AI Data Platform has no endpoint for.
 
 MLflow's ``AbstractStore`` grows with every release: traces, assessments, datasets, scorers, issues
 and more are methods that only raise ``NotImplementedError`` there. A store must neither break when

@@ -1,0 +1,1 @@
+"""MLflow's artifacts on OCI Object Storage."""

@@ -1,0 +1,249 @@
+"""The one way to Object Storage: OCI's own client, signed and repeated as all other calls are.
+
+OCI's client knows addresses, headers and models of the service. Who signs, what is repeated and
+what an error says is this package's business, as for AI Data Platform: OCI's signers mix up token
+and key when several threads renew them, its retries know neither ``Retry-After`` nor fresh
+credentials after a 401, and both matter to an upload that takes an hour.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+
+from mlflow_oci_store.artifacts.location import Location
+from mlflow_oci_store.client.auth import Authenticator
+from mlflow_oci_store.client.connection import ConnectionRefusedForGood, connection_failure
+from mlflow_oci_store.client.failure import refused, unreachable
+from mlflow_oci_store.client.retry import Retries, RetryPolicy, is_transient, retry_after_seconds
+from mlflow_oci_store.client.retry_token import new_request_id
+from mlflow_oci_store.client.signature import body_headers, sign
+from mlflow_oci_store.errors import OciDataPlatformException
+from mlflow_oci_store.settings import AccessSettings
+
+if TYPE_CHECKING:
+    from oci.object_storage import ObjectStorageClient
+    from oci.response import Response
+
+T = TypeVar("T")
+S = TypeVar("S")
+Send = Callable[..., "Response"]
+
+# Most of a transfer is waiting for the network, however few processors there are.
+_THREADS = 16
+# Idle connections to keep for the threads of both pools, and those of the caller.
+_CONNECTIONS = 4 * _THREADS
+
+
+class ObjectStorage:
+    """Calls to Object Storage with one set of settings, and the threads that make them.
+
+    Args:
+        settings: Who calls, and how.
+
+    Attributes:
+        files: Threads that each transfer a file.
+        parts: Threads that each transfer a part of one; those of ``files`` wait for them.
+    """
+
+    def __init__(self, settings: AccessSettings) -> None:
+        self._settings = settings
+        self._authenticator = Authenticator(settings)
+        self._retry_policy = RetryPolicy.of(settings)
+        self._client: ObjectStorageClient | None = None
+        self.files = ThreadPoolExecutor(_THREADS, "mlflow-oci-files")
+        self.parts = ThreadPoolExecutor(_THREADS, "mlflow-oci-parts")
+
+    def call(self, operation: str, place: Location, attempt: Callable[[Send], T]) -> T:
+        """Make one call, with as many tries as it takes.
+
+        Args:
+            operation: Name of the method of OCI's ``ObjectStorageClient``.
+            place: Where; its namespace and bucket count.
+            attempt: Makes one try: it calls the method that it is given with the arguments after
+                the bucket, and reads what it needs of the response. It is called again after a
+                failure that may pass, its own reading included.
+
+        Returns:
+            What ``attempt`` returned.
+
+        Raises:
+            OciDataPlatformException: It failed, after the retries that made sense.
+            MlflowException: The credentials cannot be used.
+        """
+        # What OCI's client raises, and what reading a body raises. It has a copy of requests, and
+        # in older releases one of urllib3.
+        from oci._vendor.requests.exceptions import BaseHTTPError, RequestException
+        from oci.exceptions import ServiceError
+
+        client = self._client or self._connect()
+        method = partial(getattr(client, operation), place.namespace, place.bucket)
+        retries = Retries(self._retry_policy)
+        may_refresh = True
+        while True:
+            request_id = new_request_id()
+            failure: OciDataPlatformException
+            retry_after = None
+            credentials = self._authenticator.credentials()
+            try:
+                return attempt(partial(method, opc_client_request_id=request_id))
+            except ServiceError as error:
+                failure = self._refused(operation, error, request_id, retries.count)
+                cause: Exception = error
+                if error.status == 401 and may_refresh:
+                    may_refresh = False
+                    if self._authenticator.refresh(credentials):
+                        continue
+                worth_a_retry = is_transient(error.status, error.code)
+                if worth_a_retry:
+                    retry_after = retry_after_seconds(error.headers.get("retry-after"), time.time())
+            except (RequestException, BaseHTTPError) as error:
+                judged = connection_failure(error)
+                failure = unreachable(
+                    operation,
+                    client.base_client.get_endpoint(),
+                    judged,
+                    request_id,
+                    retries.count,
+                )
+                cause = error
+                worth_a_retry = not isinstance(judged, ConnectionRefusedForGood)
+            if not worth_a_retry or not retries.pause(failure.message, retry_after):
+                raise failure from cause
+
+    def _refused(
+        self, operation: str, error: Any, request_id: str, retries: int
+    ) -> OciDataPlatformException:
+        return refused(
+            operation,
+            error.status,
+            error.code,
+            f"{error.message or 'no explanation'}".rstrip(".") + ".",
+            headers=error.headers,
+            signed_as=self._authenticator.description,
+            request_id=error.headers.get("opc-request-id") or request_id,
+            retries=retries,
+        )
+
+    def _connect(self) -> ObjectStorageClient:
+        import requests
+        from oci.circuit_breaker import NoCircuitBreakerStrategy
+        from oci.object_storage import ObjectStorageClient
+        from oci.retry import NoneRetryStrategy
+        from urllib3.connection import HTTPConnection
+
+        settings = self._settings
+        region = settings.region or self._authenticator.region
+        if not region and not settings.object_storage_endpoint:
+            raise MlflowException(
+                "The region of the artifacts' bucket is not known: the profile names none. Set "
+                "MLFLOW_OCI_DP_REGION, e.g. to us-ashburn-1.",
+                INVALID_PARAMETER_VALUE,
+            )
+        client = ObjectStorageClient(
+            {"region": region} if region else {},
+            signer=_signer(self._authenticator),
+            service_endpoint=settings.object_storage_endpoint,
+            timeout=settings.timeout,
+            retry_strategy=NoneRetryStrategy(),
+            circuit_breaker_strategy=NoCircuitBreakerStrategy(),
+        )
+        session = client.base_client.session
+        # Left to itself, requests prefers REQUESTS_CA_BUNDLE to what MLflow's variables say.
+        environment = requests.Session().merge_environment_settings(
+            client.base_client.get_endpoint(), {}, True, settings.verify, settings.client_cert
+        )
+        session.trust_env = False
+        session.verify, session.cert = environment["verify"], environment["cert"]
+        session.proxies = environment["proxies"]
+        for adapter in session.adapters.values():
+            adapter.init_poolmanager(
+                1, _CONNECTIONS, socket_options=HTTPConnection.default_socket_options
+            )
+        self._client = client
+        return client
+
+
+@lru_cache(maxsize=16)
+def _shared(settings: AccessSettings, pid: int) -> ObjectStorage:
+    return ObjectStorage(settings)
+
+
+def object_storage(settings: AccessSettings) -> ObjectStorage:
+    """Give the ``ObjectStorage`` that this process has for these settings.
+
+    MLflow makes a repository for every run and keeps it; connections and threads are shared by
+    all of them. A forked child gets its own.
+    """
+    return _shared(settings, os.getpid())
+
+
+def each(
+    executor: ThreadPoolExecutor,
+    work: Callable[[S], T],
+    items: Iterable[S],
+    done: Callable[[], None],
+) -> Sequence[T]:
+    """Do something with each of some items at the same time.
+
+    Args:
+        executor: Whose threads do it.
+        work: What to do.
+        items: With what.
+        done: Called whenever one of them is done, for progress bars.
+
+    Returns:
+        The results, in the order of the items.
+
+    Raises:
+        Exception: What the first failure raised. By then nothing is running any more, and what was
+            not begun never will be.
+    """
+    futures: list[Future[T]] = []
+    try:
+        futures += [executor.submit(work, item) for item in items]
+        for future in as_completed(futures):
+            future.result()
+            done()
+    except BaseException:
+        for future in futures:
+            future.cancel()
+        wait(futures)
+        raise
+    return [future.result() for future in futures]
+
+
+def _signer(authenticator: Authenticator) -> Any:
+    """Make a signer for OCI's client that takes the credentials of each request when it is sent."""
+    from oci.auth.signers import SecurityTokenSigner
+
+    class CurrentSigner(SecurityTokenSigner):
+        """Its base class is one that OCI's client takes without a profile to check."""
+
+        def __init__(self) -> None:
+            """Have no credentials."""
+
+        def do_request_sign(self, request: Any, enforce_content_headers: bool = True) -> Any:
+            body = request.body if enforce_content_headers else None
+            content = body.encode() if isinstance(body, str) else body
+            host = urlsplit(request.url).netloc
+            request.headers.update(
+                sign(
+                    authenticator.credentials(),
+                    request.method,
+                    request.path_url,
+                    host,
+                    body_headers(content),
+                )
+            )
+            return request
+
+    return CurrentSigner()

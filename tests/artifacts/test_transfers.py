@@ -1,0 +1,365 @@
+"""Transfers on a bad day: broken, throttled, damaged, or signed with a token that expires."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from mlflow.exceptions import MlflowException
+
+from mlflow_oci_store.artifacts.repository import OciArtifactRepository
+from mlflow_oci_store.emulator import (
+    AidpEmulator,
+    CloseAfter,
+    CloseBefore,
+    Fail,
+    Fault,
+    Truncate,
+)
+from mlflow_oci_store.emulator.answers import Refusal
+from mlflow_oci_store.emulator.faults import Action
+from mlflow_oci_store.errors import OciDataPlatformException
+
+from .conftest import PART, Storage, files_in, some_bytes
+
+pytestmark = pytest.mark.usefixtures("small_parts")
+
+LARGE = some_bytes(6 * PART + 1)
+SMALL = some_bytes(PART)
+PASSING = {
+    "throttled": Fail(429, "TooManyRequests", retry_after=0),
+    "unavailable": Fail(503, "ServiceUnavailable"),
+    "internal error": Fail(500, "InternalServerError"),
+    "closed": CloseBefore(),
+    "reset": CloseBefore(reset=True),
+    "answer lost": CloseAfter(),
+}
+WRITES = {
+    "put_object": SMALL,
+    "create_multipart_upload": LARGE,
+    "upload_part": LARGE,
+    "commit_multipart_upload": LARGE,
+}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "file"
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Path:
+    folder = tmp_path / "there"
+    folder.mkdir()
+    return folder
+
+
+@pytest.mark.parametrize("operation", WRITES)
+@pytest.mark.parametrize("action", PASSING.values(), ids=PASSING)
+def test_an_upload_survives_what_passes(
+    aidp_emulator: AidpEmulator,
+    repository: OciArtifactRepository,
+    storage: Storage,
+    file: Path,
+    operation: str,
+    action: Action,
+) -> None:
+    file.write_bytes(WRITES[operation])
+    aidp_emulator.faults.add(Fault(action, operation, times=3))
+    repository.log_artifact(file)
+    assert storage.get("file") == WRITES[operation]
+
+
+@pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("action", [*PASSING.values(), Truncate()], ids=[*PASSING, "truncated"])
+def test_a_download_survives_what_passes(
+    aidp_emulator: AidpEmulator,
+    repository: OciArtifactRepository,
+    storage: Storage,
+    there: Path,
+    content: bytes,
+    action: Action,
+) -> None:
+    storage.put("file", content)
+    aidp_emulator.faults.add(Fault(action, "get_object", times=5))
+    repository.download_artifacts("file", str(there))
+    assert files_in(there) == {"file": content}
+
+
+def test_everything_survives_a_bad_network(
+    aidp_emulator: AidpEmulator, repository: OciArtifactRepository, tmp_path: Path, there: Path
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    for number in range(20):
+        (here / f"{number}").write_bytes(some_bytes(number * PART // 4))
+    for action in (CloseBefore(), CloseAfter(), CloseAfter(reset=True), Truncate()):
+        aidp_emulator.faults.add(Fault(action, probability=0.05))
+    repository.log_artifacts(here)
+    repository.download_artifacts("", str(there))
+    assert files_in(there) == files_in(here)
+    repository.delete_artifacts()
+    assert repository.list_artifacts() == []
+
+
+@pytest.mark.parametrize("operation", WRITES)
+def test_a_failed_upload_leaves_nothing(
+    aidp_emulator: AidpEmulator,
+    repository: OciArtifactRepository,
+    storage: Storage,
+    stored: Callable[[], list[Path]],
+    file: Path,
+    operation: str,
+) -> None:
+    file.write_bytes(WRITES[operation])
+    aidp_emulator.faults.add(Fault(Fail(400, "InvalidParameter", "no"), operation, nth=1))
+    with pytest.raises(OciDataPlatformException, match=f"{operation}: 400 InvalidParameter: no"):
+        repository.log_artifact(file)
+    assert storage.names() == []
+    assert storage.list_multipart_uploads().data == []
+    assert stored() == []
+
+
+def test_parts_that_cannot_be_taken_away_are_named(
+    aidp_emulator: AidpEmulator,
+    repository: OciArtifactRepository,
+    storage: Storage,
+    file: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    file.write_bytes(LARGE)
+    for operation in ("commit_multipart_upload", "abort_multipart_upload"):
+        aidp_emulator.faults.add(Fault(Fail(400, "InvalidParameter", operation), operation))
+    with pytest.raises(OciDataPlatformException, match="commit_multipart_upload"):
+        repository.log_artifact(file)
+    [upload] = storage.list_multipart_uploads().data
+    assert f"delete the upload {upload.upload_id}" in caplog.text
+
+
+def test_an_upload_that_another_took_away_fails(
+    aidp_emulator: AidpEmulator, repository: OciArtifactRepository, storage: Storage, file: Path
+) -> None:
+    file.write_bytes(LARGE)
+    aidp_emulator.faults.add(Fault(Fail(404, "NoSuchUpload"), "commit_multipart_upload"))
+    with pytest.raises(OciDataPlatformException, match="404 NoSuchUpload"):
+        repository.log_artifact(file)
+    assert storage.names() == []
+
+
+@pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
+def test_a_failed_download_leaves_what_was_there(
+    aidp_emulator: AidpEmulator,
+    repository: OciArtifactRepository,
+    storage: Storage,
+    there: Path,
+    content: bytes,
+) -> None:
+    storage.put("file", content)
+    (there / "file").write_bytes(b"before")
+    aidp_emulator.faults.add(Fault(Fail(400, "InvalidParameter", "no"), "get_object", nth=2))
+    aidp_emulator.faults.add(Fault(Truncate(), "get_object", times=1))
+    with pytest.raises(MlflowException, match="get_object: 400 InvalidParameter: no"):
+        repository.download_artifacts("file", str(there))
+    assert files_in(there) == {"file": b"before"}
+
+
+def test_a_download_gives_up_when_nothing_more_arrives(
+    aidp_emulator: AidpEmulator,
+    repository: OciArtifactRepository,
+    storage: Storage,
+    there: Path,
+) -> None:
+    storage.put("file", SMALL)
+    aidp_emulator.faults.add(Fault(Truncate(), "get_object"))
+    with pytest.raises(MlflowException, match="get_object: no answer from"):
+        repository.download_artifacts("file", str(there))
+    assert files_in(there) == {}
+
+
+class Replace(Action):
+    """Put another object in the place of the one that is being downloaded."""
+
+    name: ClassVar[str] = "replace"
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def before(self, released: threading.Event) -> None:
+        self._storage.put("file", LARGE[::-1])
+
+
+def test_two_versions_of_an_object_are_never_mixed(
+    aidp_emulator: AidpEmulator,
+    repository: OciArtifactRepository,
+    storage: Storage,
+    there: Path,
+) -> None:
+    storage.put("file", LARGE)
+    aidp_emulator.faults.add(Fault(Replace(storage), "get_object", nth=3))
+    with pytest.raises(MlflowException, match="412 IfMatchFailed"):
+        repository.download_artifacts("file", str(there))
+    assert files_in(there) == {}
+
+
+@pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
+def test_a_damaged_object_is_not_downloaded(
+    repository: OciArtifactRepository,
+    stored: Callable[[], list[Path]],
+    file: Path,
+    there: Path,
+    content: bytes,
+) -> None:
+    file.write_bytes(content)
+    repository.log_artifact(file)
+    damaged = stored()[-1]
+    damaged.write_bytes(b"?" * damaged.stat().st_size)
+    with pytest.raises(MlflowException, match="is damaged") as caught:
+        repository.download_artifacts("file", str(there))
+    assert caught.value.error_code == "IO_ERROR"
+    assert files_in(there) == {}
+
+
+class Damage(Action):
+    """Damage a part that has just been uploaded."""
+
+    name: ClassVar[str] = "damage"
+
+    def after(self, answer: Any) -> Any:
+        headers = {**answer.headers, "opc-multipart-md5": "AAAAAAAAAAAAAAAAAAAAAA==-7"}
+        return type(answer)(answer.status, answer.body, headers)
+
+
+def test_an_object_that_is_not_what_was_uploaded_is_an_error(
+    aidp_emulator: AidpEmulator, repository: OciArtifactRepository, file: Path
+) -> None:
+    file.write_bytes(LARGE)
+    aidp_emulator.faults.add(Fault(Damage(), "commit_multipart_upload"))
+    with pytest.raises(MlflowException, match="not what was uploaded") as caught:
+        repository.log_artifact(file)
+    assert caught.value.error_code == "IO_ERROR"
+
+
+class Session:
+    """A session token in a file that an OCI profile names, and that a renewal replaces."""
+
+    def __init__(self, emulator: AidpEmulator, folder: Path) -> None:
+        self._emulator = emulator
+        self._token_file = folder / "token"
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self._public_key = key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        key_file = folder / "key.pem"
+        key_file.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        self.config_file = folder / "config"
+        self.config_file.write_text(
+            f"[DEFAULT]\nregion=us-ashburn-1\nkey_file={key_file}\n"
+            f"security_token_file={self._token_file}\n"
+        )
+        self.renew()
+
+    def renew(self) -> None:
+        self._token_file.write_text(self._emulator.issue_token(self._public_key))
+
+
+class Expire(Action):
+    """Refuse a request as if its token had expired, just when a new one is there."""
+
+    name: ClassVar[str] = "expire"
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def before(self, released: threading.Event) -> None:
+        self._session.renew()
+        raise Refusal(401, "NotAuthenticated", "The token has expired")
+
+
+def test_a_token_that_expires_during_an_upload_does_not_end_it(
+    aidp_emulator: AidpEmulator,
+    root: str,
+    storage: Storage,
+    file: Path,
+    there: Path,
+    tmp_path: Path,
+) -> None:
+    session = Session(aidp_emulator, tmp_path)
+    uri = aidp_emulator.tracking_uri.replace(f"profile={aidp_emulator.profile}", "profile=DEFAULT")
+    place, _, options = uri.partition("?")
+    kept = [it for it in options.split("&") if not it.startswith("config_file")]
+    repository = OciArtifactRepository(
+        root, f"{place}?{'&'.join(kept)}&config_file={session.config_file}"
+    )
+    for operation in ("upload_part", "get_object"):
+        aidp_emulator.faults.add(Fault(Expire(session), operation, nth=2, times=1))
+    file.write_bytes(LARGE)
+    repository.log_artifact(file)
+    assert storage.get("file") == LARGE
+    repository.download_artifacts("file", str(there))
+    assert files_in(there) == {"file": LARGE}
+
+
+def test_a_signature_that_is_refused_names_who_signed(
+    aidp_emulator: AidpEmulator, repository: OciArtifactRepository
+) -> None:
+    aidp_emulator.faults.add(Fault(Fail(401, "NotAuthenticated"), "list_objects"))
+    with pytest.raises(OciDataPlatformException, match="Signed as api_key") as caught:
+        repository.list_artifacts()
+    assert caught.value.error_code == "UNAUTHENTICATED"
+    assert caught.value.retries == 0
+
+
+def test_a_try_that_fails_again_and_again_is_given_up(
+    aidp_emulator: AidpEmulator,
+    root: str,
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    repository = OciArtifactRepository(root, aidp_emulator.tracking_uri)
+    aidp_emulator.faults.add(Fault(Fail(503, "ServiceUnavailable", "later"), "put_object"))
+    file.write_bytes(SMALL)
+    with pytest.raises(OciDataPlatformException, match="after 2 retries") as caught:
+        repository.log_artifact(file)
+    assert caught.value.error_code == "TEMPORARILY_UNAVAILABLE"
+    assert (caught.value.status, caught.value.retries) == (503, 2)
+
+
+@pytest.fixture
+def secure() -> Any:
+    with AidpEmulator(tls=True) as emulator:
+        yield emulator
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+def test_tls_is_checked_as_mlflows_variables_say(
+    secure: AidpEmulator, file: Path, there: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    place = f"oci://{secure.bucket}@{secure.namespace}/x"
+    file.write_bytes(LARGE)
+    with pytest.raises(MlflowException, match="MLFLOW_TRACKING_SERVER_CERT_PATH") as caught:
+        OciArtifactRepository(place, secure.tracking_uri).log_artifact(file)
+    assert (caught.value.error_code, caught.value.retries) == ("BAD_REQUEST", 0)
+    # What MLflow's variable says wins over what requests finds by itself.
+    other = tmp_path / "other.pem"
+    other.write_text("")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(other))
+    monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(secure.ca_file))
+    repository = OciArtifactRepository(place, secure.tracking_uri)
+    repository.log_artifact(file)
+    repository.download_artifacts("file", str(there))
+    assert files_in(there) == {"file": LARGE}
+    monkeypatch.delenv("MLFLOW_TRACKING_SERVER_CERT_PATH")
+    monkeypatch.setenv("MLFLOW_TRACKING_INSECURE_TLS", "true")
+    assert len(OciArtifactRepository(place, secure.tracking_uri).list_artifacts()) == 1

@@ -1,0 +1,1 @@
+"""The model registry: MLflow on one side, the service on the other."""

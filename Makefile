@@ -6,15 +6,14 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 SETUP = $(VENV)/.complete
 FRAMEWORKS = $(VENV)/.frameworks
-PYTEST = -m pytest --numprocesses 2 --dist loadgroup -m 'not autolog'
+PYTEST = -m pytest --numprocesses 2 --dist loadgroup
 
-.PHONY: help demo test autolog lint bench package clean
+.PHONY: help demo test test-autolog lint bench package clean
 
 help:
 	@echo 'make demo     train a model against the embedded service and read the runs back'
-	@echo 'make test     lint, type-check, and run the whole test suite with coverage'
-	@echo 'make autolog  only the tests that train with all frameworks (Java is needed for Spark)'
-	@echo 'make test-autolog   train with ten frameworks; downloads gigabytes, and Spark wants Java 17'
+	@echo 'make test     lint, type-check, and run the whole test suite; downloads gigabytes'
+	@echo 'make test-autolog   its last part only: train with all frameworks (Spark wants Java 17)'
 	@echo 'make lint     only the linters and the type checker'
 	@echo 'make bench    one call, side by side with the alternatives'
 	@echo 'make package  build and check wheel and sdist'
@@ -30,7 +29,7 @@ $(SETUP): pyproject.toml
 	@touch $@
 
 $(FRAMEWORKS): $(SETUP)
-	@echo '--- Adding the frameworks that the tests train with: gigabytes, a few minutes'
+	@echo '--- Adding the frameworks that the tests train with: a few minutes more'
 	$(BIN)/python -m pip install --editable '.[autolog]'
 	@touch $@
 
@@ -48,14 +47,10 @@ test: lint
 	$(BIN)/coverage run $(PYTEST) -m 'not autolog'
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under 95
-	@$(MAKE) autolog
+	@$(MAKE) test-autolog
 
-autolog: $(FRAMEWORKS)
+test-autolog: $(FRAMEWORKS)
 	$(BIN)/python $(PYTEST) -m autolog
-
-test-autolog: $(SETUP)
-	$(BIN)/python -m pip install --quiet --editable '.[autolog]'
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup -m autolog
 
 bench: $(SETUP)
 	$(BIN)/python benchmarks/call.py

@@ -8,12 +8,12 @@ SETUP = $(VENV)/.complete
 FRAMEWORKS = $(VENV)/.frameworks
 PYTEST = -m pytest --numprocesses 2 --dist loadgroup
 
-.PHONY: help demo test autolog lint bench package clean
+.PHONY: help demo test test-autolog lint bench package clean
 
 help:
 	@echo 'make demo     train a model against the embedded service and read the runs back'
 	@echo 'make test     lint, type-check, and run the whole test suite with coverage'
-	@echo 'make autolog  only the tests that train with ten frameworks (gigabytes; Spark wants Java 17)'
+	@echo 'make test-autolog   train with ten frameworks (gigabytes; Spark wants Java 17)'
 	@echo 'make lint     only the linters and the type checker'
 	@echo 'make bench    one call, side by side with the alternatives'
 	@echo 'make package  build and check wheel and sdist'
@@ -48,7 +48,7 @@ test: lint
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under 95
 
-autolog: $(FRAMEWORKS)
+test-autolog: $(FRAMEWORKS)
 	$(BIN)/python $(PYTEST) -m autolog
 
 bench: $(SETUP)

@@ -3,6 +3,7 @@ leave at MLflow's own store, and their models come back in other processes."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,11 +29,17 @@ SCRIPTS = (
     "pyfunc_evaluate",
 )
 
+NEEDS = {"spark_ml": [pytest.mark.skipif(not shutil.which("java"), reason="Spark needs Java 17")]}
+
 pytestmark = [
     pytest.mark.autolog,
     # One worker for each script, so that it is trained once at MLflow's store.
     pytest.mark.parametrize(
-        "script", [pytest.param(it, marks=pytest.mark.xdist_group(it)) for it in SCRIPTS]
+        "script",
+        [
+            pytest.param(it, marks=[pytest.mark.xdist_group(it), *NEEDS.get(it, ())])
+            for it in SCRIPTS
+        ],
     ),
 ]
 

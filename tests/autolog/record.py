@@ -61,6 +61,8 @@ def record_of(tracking_uri: str) -> Record:
         for run in runs.values():
             parent = run.pop("parent")
             (runs[parent]["children"] if parent else roots).append(run)
+        for run in runs.values():
+            run["children"] = _sorted(run["children"])
         roots = _sorted(roots)
         return Record(
             metrics=dict(_values(roots)),
@@ -107,7 +109,7 @@ def _run(client: MlflowClient, run: Run, models: list[LoggedModel], names: dict[
         ),
         "model_inputs": sorted(names[it.model_id] for it in run.inputs.model_inputs),
         "model_outputs": sorted((names[it.model_id], it.step) for it in run.outputs.model_outputs),
-        "files": [_RANDOM.sub("", it) for it in files if not it.startswith(in_models)],
+        "files": sorted(_RANDOM.sub("", it) for it in files if not it.startswith(in_models)),
         "children": [],
     }
 
@@ -127,7 +129,9 @@ def _model(client: MlflowClient, model: LoggedModel) -> Json:
         "metrics": sorted(
             (it.key, it.step, it.dataset_name, it.dataset_digest) for it in model.metrics or ()
         ),
-        "files": _files(lambda path: client.list_logged_model_artifacts(model.model_id, path)),
+        "files": sorted(
+            _files(lambda path: client.list_logged_model_artifacts(model.model_id, path))
+        ),
     }
 
 
@@ -140,7 +144,7 @@ def _files(listing: Callable[[str | None], list[FileInfo]]) -> list[str]:
                 folders.append(entry.path)
             elif entry.path != _WRITTEN_BY_LOADING:
                 files.append(entry.path)
-    return sorted(files)
+    return files
 
 
 def _values(runs: list[Json], place: str = "") -> Iterator[tuple[str, float]]:

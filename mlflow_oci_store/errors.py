@@ -129,6 +129,7 @@ class OciDataPlatformException(MlflowException):
         oci_code: ``code`` of OCI's error body; None when there was none.
         request_id: ``opc-request-id`` of the last try, which Oracle support asks for.
         retries: How many times the call was repeated before it was given up.
+        retry_after: Seconds after which the service asked to be called again, or None.
     """
 
     def __init__(
@@ -141,6 +142,7 @@ class OciDataPlatformException(MlflowException):
         oci_code: str | None = None,
         request_id: str | None = None,
         retries: int = 0,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message, error_code=error_code)
         self.operation = operation
@@ -148,6 +150,7 @@ class OciDataPlatformException(MlflowException):
         self.oci_code = oci_code
         self.request_id = request_id
         self.retries = retries
+        self.retry_after = retry_after
 
 
 class RetryTokenInvalidated(OciDataPlatformException):

@@ -39,6 +39,8 @@ AUTH_KINDS = (
     "oke_workload_identity",
 )
 RESERVED_TAGS = ("hidden", "shown")
+ON_OUTAGE = ("raise", "queue")
+OUTBOX_SYNC = ("normal", "full")
 DEFAULTS = {
     "profile": "DEFAULT",
     "config_file": "~/.oci/config",
@@ -46,6 +48,9 @@ DEFAULTS = {
     "api_version": "20260430",
     "deadline": "300",
     "reserved_tags": "hidden",
+    "on_outage": "raise",
+    "outbox_sync": "normal",
+    "outbox_exit_seconds": "30",
 }
 OCI_VARIABLES = {
     "platform_id": ("AIDP_INSTANCE_ID",),
@@ -131,6 +136,12 @@ class Settings(AccessSettings):
         user_principal: value of the header ``dh-user-principal``, or None to send none.
         reserved_tags: one of ``RESERVED_TAGS``: whether tags that this package keeps for itself
             show up among those of runs and experiments.
+        on_outage: one of ``ON_OUTAGE``: what becomes of a synchronous logging call that the
+            service does not answer, an error or an entry in the outbox.
+        outbox_dir: absolute path of the folder that keeps what is logged asynchronously.
+        outbox_sync: one of ``OUTBOX_SYNC``: whether what was accepted is on disk (full), or with
+            the operating system, which survives everything but the machine's own end (normal).
+        outbox_exit_seconds: how long a process that ends waits for the outbox to be empty.
     """
 
     platform_id: str
@@ -139,6 +150,10 @@ class Settings(AccessSettings):
     endpoint: str | None
     user_principal: str | None
     reserved_tags: str
+    on_outage: str
+    outbox_dir: str
+    outbox_sync: str
+    outbox_exit_seconds: float
 
     @classmethod
     def from_uri(cls, uri: str, environ: Mapping[str, str] | None = None) -> Settings:
@@ -162,7 +177,11 @@ class Settings(AccessSettings):
             api_version=_api_version(_defaulted("api_version", parsed, environ)),
             endpoint=_endpoint(_given("endpoint", parsed, environ)),
             user_principal=_user_principal(_given("user_principal", parsed, environ)),
-            reserved_tags=_reserved_tags(_defaulted("reserved_tags", parsed, environ)),
+            reserved_tags=_one_of(RESERVED_TAGS, _defaulted("reserved_tags", parsed, environ)),
+            on_outage=_one_of(ON_OUTAGE, _defaulted("on_outage", parsed, environ)),
+            outbox_dir=_outbox_dir(_given("outbox_dir", parsed, environ), environ),
+            outbox_sync=_one_of(OUTBOX_SYNC, _defaulted("outbox_sync", parsed, environ)),
+            outbox_exit_seconds=_exit_seconds(_defaulted("outbox_exit_seconds", parsed, environ)),
             **_access(parsed, environ, region_key),
         )
 
@@ -323,20 +342,51 @@ def _user_principal(given: _Given | None) -> str | None:
     return given.text if given else None
 
 
-def _reserved_tags(given: _Given) -> str:
-    if given.text not in RESERVED_TAGS:
-        raise given.refused(f"write one of {', '.join(RESERVED_TAGS)}.")
+def _one_of(values: tuple[str, ...], given: _Given) -> str:
+    if given.text not in values:
+        raise given.refused(f"write one of {', '.join(values)}.")
     return given.text
 
 
+def _outbox_dir(given: _Given | None, environ: Mapping[str, str]) -> str:
+    if given is None:
+        return os.path.join(state_home(environ), "mlflow-oci-store", "outbox")
+    path = os.path.expanduser(given.text)
+    if not os.path.isabs(path):
+        raise given.refused("write an absolute path, since a script may change its folder.")
+    return path
+
+
+def state_home(environ: Mapping[str, str]) -> str:
+    """The folder for data that outlives a program, by the XDG Base Directory Specification.
+
+    Args:
+        environ: the environment variables. A relative path in XDG_STATE_HOME does not count, as
+            the specification asks.
+    """
+    given = environ.get("XDG_STATE_HOME") or ""
+    return given if os.path.isabs(given) else os.path.expanduser("~/.local/state")
+
+
+def _exit_seconds(given: _Given) -> float:
+    seconds = _seconds(given)
+    if not 0 <= seconds < math.inf:
+        raise given.refused("write a number of seconds, 0 or more.")
+    return seconds
+
+
 def _deadline(given: _Given) -> float:
-    try:
-        seconds = float(given.text)
-    except ValueError:
-        seconds = math.nan
+    seconds = _seconds(given)
     if not 0 < seconds < math.inf:
         raise given.refused("write a number of seconds above 0, as in 300.")
     return seconds
+
+
+def _seconds(given: _Given) -> float:
+    try:
+        return float(given.text)
+    except ValueError:
+        return math.nan
 
 
 def _number(variable: Any, environ: Mapping[str, str]) -> float:

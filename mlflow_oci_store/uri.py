@@ -32,6 +32,10 @@ OPTIONS = (
     "user_principal",
     "deadline",
     "reserved_tags",
+    "on_outage",
+    "outbox_dir",
+    "outbox_sync",
+    "outbox_exit_seconds",
 )
 
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")

@@ -1,6 +1,7 @@
 """Settings: where each value comes from, and what is refused."""
 
 import dataclasses
+import os
 import pickle
 
 import pytest
@@ -44,9 +45,22 @@ def test_a_bare_uri_is_enough():
         timeout=120.0,
         deadline=300.0,
         reserved_tags="hidden",
+        on_outage="raise",
+        outbox_dir=os.path.expanduser("~/.local/state/mlflow-oci-store/outbox"),
+        outbox_sync="normal",
+        outbox_exit_seconds=30.0,
         verify=True,
         client_cert=None,
     )
+
+
+def test_the_outbox_is_where_xdg_puts_state():
+    here = settings(XDG_STATE_HOME="/var/state").outbox_dir
+    assert here == "/var/state/mlflow-oci-store/outbox"
+    # The specification has relative paths ignored.
+    assert settings(XDG_STATE_HOME="state").outbox_dir == settings().outbox_dir
+    assert settings("outbox_dir=~/box").outbox_dir == os.path.expanduser("~/box")
+    assert "absolute path" in refusal(f"{URI}?outbox_dir=box", {})
 
 
 # Per option: a value in the URI, in our variable, and in each of theirs.
@@ -61,6 +75,10 @@ SOURCES = {
     "user_principal": ("ann", "bob", {}),
     "deadline": ("1.5", "2.5", {}),
     "reserved_tags": ("shown", "hidden", {}),
+    "on_outage": ("queue", "raise", {}),
+    "outbox_dir": ("/a", "/b", {}),
+    "outbox_sync": ("full", "normal", {}),
+    "outbox_exit_seconds": ("1.5", "2.5", {}),
 }
 
 
@@ -200,6 +218,9 @@ def test_certificates_are_checked_unless_mlflow_is_told_not_to(text, verify):
         (f"{URI}?region=us_ashburn_1", "write the name of a region, as in us-ashburn-1"),
         (f"{URI}?api_version=2026-04-30", "write a date of eight digits, as in 20260430"),
         (f"{URI}?reserved_tags=yes", "write one of hidden, shown"),
+        (f"{URI}?on_outage=ignore", "write one of raise, queue"),
+        (f"{URI}?outbox_sync=off", "write one of normal, full"),
+        (f"{URI}?outbox_exit_seconds=-1", "write a number of seconds, 0 or more"),
         (f"{URI}?deadline=soon", "write a number of seconds above 0"),
         (f"{URI}?deadline=0", "write a number of seconds above 0"),
         (f"{URI}?deadline=inf", "write a number of seconds above 0"),

@@ -102,6 +102,9 @@ class DataPlatformClient:
         operation: str,
         payload: Payload | bytes,
         parse: Callable[[Json], T],
+        *,
+        retry_token: str | None = None,
+        repeated: bool = False,
     ) -> T:
         """Call one operation of the service.
 
@@ -110,6 +113,9 @@ class DataPlatformClient:
             payload: The fields of the query (GET) or of the JSON body (POST); a field that is None
                 is left out. Path parameters are taken from here too. Bytes are an encoded body.
             parse: Makes the result out of the answer's JSON object.
+            retry_token: The token of a change that was decided on earlier, with these very bytes;
+                None makes a new one.
+            repeated: Whether the change may have been sent with this token before, by anybody.
 
         Returns:
             What ``parse`` returned.
@@ -120,20 +126,36 @@ class DataPlatformClient:
             MlflowException: The credentials cannot be used.
         """
         row = OPERATIONS.get(operation) or LOGGED_MODEL_ROUTES[operation]
+        target, body = self._encode(row, payload)
+        headers = dict(self._headers)
+        if row.retry_token:
+            headers["opc-retry-token"] = retry_token or new_retry_token()
+        answer, request_id, retries = self._try_until_answered(row, target, headers, body, repeated)
+        return _parsed(row, answer, request_id, retries, parse)
+
+    def body(self, operation: str, payload: Payload | bytes) -> bytes:
+        """Encode the body of a change that is to be sent later.
+
+        Args:
+            operation: Its name in the table; a POST.
+            payload: As for ``call``.
+
+        Raises:
+            MlflowException: INVALID_PARAMETER_VALUE, if it cannot be written as JSON in UTF-8.
+        """
+        _, body = self._encode(OPERATIONS[operation], payload)
+        return body or b""
+
+    def _encode(self, row: Operation, payload: Payload | bytes) -> tuple[str, bytes | None]:
         try:
-            target, body = self._encode(row, payload)
+            return self._encoded(row, payload)
         except (TypeError, ValueError) as error:
             # A lone surrogate is a UnicodeEncodeError, which is a ValueError.
             raise MlflowException(
-                f"{operation}: the request cannot be written: {error}.", INVALID_PARAMETER_VALUE
+                f"{row.name}: the request cannot be written: {error}.", INVALID_PARAMETER_VALUE
             ) from error
-        headers = dict(self._headers)
-        if row.retry_token:
-            headers["opc-retry-token"] = new_retry_token()
-        answer, request_id, retries = self._try_until_answered(row, target, headers, body)
-        return _parsed(row, answer, request_id, retries, parse)
 
-    def _encode(self, row: Operation, payload: Payload | bytes) -> tuple[str, bytes | None]:
+    def _encoded(self, row: Operation, payload: Payload | bytes) -> tuple[str, bytes | None]:
         path = row.path
         if isinstance(payload, bytes):
             return self._prefixes[row.scope] + path, payload
@@ -156,7 +178,12 @@ class DataPlatformClient:
         return target, _json(fields)
 
     def _try_until_answered(
-        self, row: Operation, target: str, headers: dict[str, str], body: bytes | None
+        self,
+        row: Operation,
+        target: str,
+        headers: dict[str, str],
+        body: bytes | None,
+        repeated: bool,
     ) -> tuple[Answer, str, int]:
         connection = self._connection or self._connect()
         hashed = body_headers(body)
@@ -191,7 +218,7 @@ class DataPlatformClient:
                 failure = self._refused(row, answer, request_id, retries.count)
                 cause = None
                 used = failure.oci_code == INVALIDATED_RETRY_TOKEN
-                if used and retries.count and row.retry_token:
+                if used and (repeated or retries.count) and row.retry_token:
                     return self._applied_before(row, failure), request_id, retries.count
                 if answer.status == 401 and may_refresh:
                     may_refresh = False
@@ -203,6 +230,7 @@ class DataPlatformClient:
                         answer.headers.get("retry-after"), time.time()
                     )
             if not worth_a_retry or not retries.pause(failure.message, retry_after):
+                failure.retry_after = retry_after
                 raise failure from cause
 
     def _connect(self) -> Connection:

@@ -92,6 +92,7 @@ class RetryPolicy:
         backoff_factor: Seconds; the n-th pause is drawn from 0 to ``backoff_factor * 2**n``.
         backoff_jitter: Seconds; a further random wait from 0 to this is added.
         deadline: Seconds that a call may take in all, pauses included.
+        max_pause: Seconds; the longest pause that is not the service's own wish.
         clock: Monotonic seconds.
         sleep: Waits for so many seconds.
         uniform: Draws a number between two others. The default is the operating system's
@@ -102,6 +103,7 @@ class RetryPolicy:
     backoff_factor: float
     backoff_jitter: float
     deadline: float
+    max_pause: float = MAX_PAUSE_SECONDS
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     uniform: Callable[[float, float], float] = _uniform
@@ -123,9 +125,9 @@ class RetryPolicy:
             retry: Number of the retry, from 0.
             retry_after: Seconds that the service asked for, or None.
         """
-        ceiling = min(MAX_PAUSE_SECONDS, self.backoff_factor * 2.0 ** min(retry, _MAX_DOUBLINGS))
+        ceiling = min(self.max_pause, self.backoff_factor * 2.0 ** min(retry, _MAX_DOUBLINGS))
         backoff = self.uniform(0.0, ceiling) + self.uniform(0.0, self.backoff_jitter)
-        return max(min(backoff, MAX_PAUSE_SECONDS), retry_after or 0.0)
+        return max(min(backoff, self.max_pause), retry_after or 0.0)
 
 
 class Retries:

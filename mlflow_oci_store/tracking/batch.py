@@ -7,7 +7,8 @@ param is refused, nothing of the batch has been logged yet.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from mlflow.entities import Metric, Param, RunTag
 
@@ -15,7 +16,7 @@ from mlflow_oci_store.client import wire
 
 MAX_ITEMS = 1000
 MAX_BYTES = 1_000_000
-_MAX_OF_A_KIND = {"params": 100, "metrics": 1000, "tags": 100}
+MAX_OF_A_KIND = {"params": 100, "metrics": 1000, "tags": 100}
 
 # ``{"run_id":,"params":[],"metrics":[],"tags":[]}`` without the run id
 _FRAME_BYTES = 46
@@ -44,18 +45,41 @@ def log_batch_bodies(
         ("metrics", wire.metric_text(m, f"metrics[{i}]").encode()) for i, m in enumerate(metrics)
     ]
     items += [("tags", wire.tag_text(t, f"tags[{i}]").encode()) for i, t in enumerate(tags)]
+    return [batch.body for batch in batches(run_id, items)]
+
+
+class Batch(NamedTuple):
+    """One request.
+
+    Attributes:
+        body: LogExperimentRunBatchDetails.
+        items: How many items it holds.
+    """
+
+    body: bytes
+    items: int
+
+
+def batches(run_id: str, items: Iterable[tuple[str, bytes]]) -> Iterator[Batch]:
+    """Make requests of encoded items, each of as many as it can hold.
+
+    Args:
+        run_id: The run that they are of.
+        items: ``params``, ``metrics`` or ``tags``, and the item's JSON.
+    """
     run = wire.text(run_id, "run_id").encode()
-    return [_body(run, part) for part in _parts(items, MAX_BYTES - _FRAME_BYTES - len(run))]
+    for part in _parts(items, MAX_BYTES - _FRAME_BYTES - len(run)):
+        yield Batch(_body(run, part), sum(map(len, part.values())))
 
 
-def _parts(items: list[tuple[str, bytes]], room: int) -> Iterator[dict[str, list[bytes]]]:
-    part: dict[str, list[bytes]] = {kind: [] for kind in _MAX_OF_A_KIND}
+def _parts(items: Iterable[tuple[str, bytes]], room: int) -> Iterator[dict[str, list[bytes]]]:
+    part: dict[str, list[bytes]] = {kind: [] for kind in MAX_OF_A_KIND}
     count = size = 0
     for kind, item in items:
         size += len(item) + 1
-        if count == MAX_ITEMS or len(part[kind]) == _MAX_OF_A_KIND[kind] or size > room:
+        if count == MAX_ITEMS or len(part[kind]) == MAX_OF_A_KIND[kind] or size > room:
             yield part
-            part = {kind: [] for kind in _MAX_OF_A_KIND}
+            part = {kind: [] for kind in MAX_OF_A_KIND}
             count, size = 0, len(item) + 1
         part[kind].append(item)
         count += 1

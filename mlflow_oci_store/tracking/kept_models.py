@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cachetools import LRUCache
@@ -52,10 +52,10 @@ from mlflow.utils.time import get_current_time_millis
 from mlflow.utils.uri import append_to_uri_path
 
 from mlflow_oci_store.client import wire
-from mlflow_oci_store.client.data_platform import DataPlatformClient
 from mlflow_oci_store.reserved_tags import PREFIX
 from mlflow_oci_store.tracking.batch import log_batch_bodies
 from mlflow_oci_store.tracking.model_id import Home, HomeKind, KeptModelId
+from mlflow_oci_store.tracking.ordered_client import OrderedClient
 from mlflow_oci_store.tracking.record import digest, record_content, record_tags
 
 Json = dict[str, Any]
@@ -78,7 +78,7 @@ class KeptModels:
         client: The way to the service.
     """
 
-    def __init__(self, client: DataPlatformClient) -> None:
+    def __init__(self, client: OrderedClient) -> None:
         self._client = client
         self._lock = threading.Lock()
         # Experiment and artifact root of runs, neither of which ever changes.
@@ -121,16 +121,16 @@ class KeptModels:
         ]
         if home.kind is HomeKind.EXPERIMENT:
             model.artifact_location = append_to_uri_path(root, "models", str(model_id), "artifacts")
-            self._write(home, [*details, *_base_record(model_id, model)])
+            self._create(home, [*details, *_base_record(model_id, model)])
         else:
             folder = Param(f"{_FOLDER}{digest(name)}", model_id.number)
             try:
-                self._write(home, [*details, *_base_record(model_id, model)], [folder])
+                self._create(home, [*details, *_base_record(model_id, model)], [folder])
             except MlflowException as error:
                 if error.error_code != ErrorCode.Name(INVALID_PARAMETER_VALUE):
                     raise
                 model.artifact_location = append_to_uri_path(root, f"{name}-{model_id.number}")
-                self._write(home, [*details, *_base_record(model_id, model)])
+                self._create(home, [*details, *_base_record(model_id, model)])
         self._remember(model_id)
         return model
 
@@ -179,7 +179,7 @@ class KeptModels:
         try:
             if home.kind is HomeKind.RUN:
                 fields = {"run_id": home.id, "key": record}
-                self._client.call("delete_experiment_run_tag", fields, wire.nothing)
+                self._client.log(home.id, "delete_experiment_run_tag", fields)
             else:
                 fields = {"experiment_id": home.id, "key": record}
                 self._client.call("delete_experiment_tag", fields, wire.nothing)
@@ -348,17 +348,17 @@ class KeptModels:
             lambda answer: _models(home, answer["experiment"].get("tags") or ()),
         )
 
-    def _write(self, home: Home, tags: Sequence[RunTag], params: Sequence[Param] = ()) -> None:
-        if home.kind is HomeKind.RUN:
-            for body in log_batch_bodies(home.id, (), params, tags):
-                self._client.call("log_experiment_run_batch", body, wire.nothing)
-            return
-        for at in range(0, len(tags), _TAGS_IN_A_REQUEST):
-            fields = {
-                "experiment_id": home.id,
-                "set_tags": wire.tags_json(tags[at : at + _TAGS_IN_A_REQUEST]),
-            }
-            self._client.call("update_experiment_tags", fields, wire.nothing)
+    def _write(self, home: Home, tags: Sequence[RunTag]) -> None:
+        for operation, payload in requests(home, tags):
+            if home.kind is HomeKind.RUN:
+                self._client.log(home.id, operation, payload)
+            else:
+                self._client.call(operation, payload, wire.nothing)
+
+    def _create(self, home: Home, tags: Sequence[RunTag], params: Sequence[Param] = ()) -> None:
+        # What is created must be there when its id is handed out.
+        for operation, payload in requests(home, tags, params):
+            self._client.call(operation, payload, wire.nothing)
 
     def _require(self, model_id: KeptModelId) -> None:
         with self._lock:
@@ -369,6 +369,31 @@ class KeptModels:
     def _remember(self, model_id: KeptModelId) -> None:
         with self._lock:
             self._known[model_id] = True
+
+
+def requests(
+    home: Home, tags: Sequence[RunTag], params: Sequence[Param] = ()
+) -> Iterator[tuple[str, Json | bytes]]:
+    """Make requests that write records.
+
+    Args:
+        home: Where they are kept.
+        tags: The records.
+        params: Params of a home that is a run.
+
+    Returns:
+        Operation and payload of each.
+    """
+    if home.kind is HomeKind.RUN:
+        for body in log_batch_bodies(home.id, (), params, tags):
+            yield "log_experiment_run_batch", body
+        return
+    for at in range(0, len(tags), _TAGS_IN_A_REQUEST):
+        fields = {
+            "experiment_id": home.id,
+            "set_tags": wire.tags_json(tags[at : at + _TAGS_IN_A_REQUEST]),
+        }
+        yield "update_experiment_tags", fields
 
 
 # --- records -------------------------------------------------------------------------------------

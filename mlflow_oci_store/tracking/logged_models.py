@@ -33,11 +33,11 @@ from mlflow.utils.search_utils import (
 from mlflow.utils.validation import _validate_logged_model_name
 
 from mlflow_oci_store.client import wire
-from mlflow_oci_store.client.data_platform import DataPlatformClient
 from mlflow_oci_store.tracking.kept_models import KeptModels
 from mlflow_oci_store.tracking.model_history import log_on_run
 from mlflow_oci_store.tracking.model_id import Home, HomeKind, KeptModelId
 from mlflow_oci_store.tracking.native_models import NativeModels, RoutesMissing
+from mlflow_oci_store.tracking.ordered_client import OrderedClient
 from mlflow_oci_store.tracking.run_models import input_records, output_records
 
 Json = dict[str, Any]
@@ -55,7 +55,7 @@ class LoggedModels:
         tracking_uri: The store's URI, by which MLflow finds the files of its models.
     """
 
-    def __init__(self, client: DataPlatformClient, tracking_uri: str) -> None:
+    def __init__(self, client: OrderedClient, tracking_uri: str) -> None:
         self._client = client
         self._tracking_uri = tracking_uri
         self._kept = KeptModels(client)

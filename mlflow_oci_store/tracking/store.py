@@ -21,6 +21,7 @@ from mlflow.entities import (
     DatasetInput,
     Experiment,
     ExperimentTag,
+    LifecycleStage,
     LoggedModel,
     LoggedModelInput,
     LoggedModelOutput,
@@ -46,6 +47,7 @@ from mlflow.protos.databricks_pb2 import (
 from mlflow.store.entities.paged_list import PagedList
 from mlflow.store.tracking import SEARCH_MAX_RESULTS_DEFAULT
 from mlflow.store.tracking.abstract_store import AbstractStore
+from mlflow.utils.async_logging.run_operations import RunOperations
 from mlflow.utils.mlflow_tags import MLFLOW_USER
 from mlflow.utils.validation import (
     _validate_dataset_inputs,
@@ -58,13 +60,16 @@ from mlflow.utils.validation import (
 
 from mlflow_oci_store.artifacts.location import check_location
 from mlflow_oci_store.client import wire
-from mlflow_oci_store.client.data_platform import DataPlatformClient
 from mlflow_oci_store.errors import RetryTokenInvalidated
 from mlflow_oci_store.reserved_tags import refuse_reserved
 from mlflow_oci_store.settings import Settings
 from mlflow_oci_store.tracking.batch import log_batch_bodies
+from mlflow_oci_store.tracking.kept_models import requests
 from mlflow_oci_store.tracking.logged_models import LoggedModels
 from mlflow_oci_store.tracking.model_id import Home
+from mlflow_oci_store.tracking.ordered_client import OrderedClient
+from mlflow_oci_store.tracking.outbox.journal import METRIC, PARAM, REQUEST, TAG, line
+from mlflow_oci_store.tracking.outbox.sealing import Request
 from mlflow_oci_store.tracking.run_models import (
     with_models,
     without_reserved,
@@ -109,7 +114,7 @@ class OciDataPlatformStore(DroppedTraces, Unsupported, AbstractStore):
     def _connect(self, store_uri: str, settings: Settings) -> None:
         AbstractStore.__init__(self)
         self._uri = store_uri
-        self._client = DataPlatformClient(settings)
+        self._client = OrderedClient(settings)
         self._models = LoggedModels(self._client, store_uri)
         self._hides_reserved = settings.reserved_tags == "hidden"
         self._absent_experiments: TTLCache[str, bool] = TTLCache(1024, _GET_OR_CREATE_SECONDS)
@@ -306,16 +311,39 @@ class OciDataPlatformStore(DroppedTraces, Unsupported, AbstractStore):
     def update_run_info(
         self, run_id: str, run_status: int | None, end_time: int | None, run_name: str | None
     ) -> RunInfo:
-        """Set a run's status (a ``RunStatus``), end (ms since the epoch) and name; None keeps."""
+        """Set a run's status (a ``RunStatus``), end (ms since the epoch) and name; None keeps.
+
+        A run that ends during an outage ends in the outbox, if there is something of it already or
+        with ``on_outage=queue``. What is returned then has no experiment, user and start time.
+        """
+        status = None if run_status is None else _status_json(run_status)
         fields = {
             "run_id": _required("run_id", run_id),
-            "status": None if run_status is None else _status_json(run_status),
+            "status": status,
             "end_time": end_time,
             "run_name": run_name or None,
         }
+
+        def as_asked() -> RunInfo:
+            return RunInfo(
+                run_id=run_id,
+                experiment_id="",
+                user_id="",
+                status=status or RunStatus.to_string(RunStatus.RUNNING),
+                start_time=0,
+                end_time=end_time,
+                lifecycle_stage=LifecycleStage.ACTIVE,
+                run_name=run_name,
+            )
+
         try:
-            return self._client.call(
-                "update_experiment_run", fields, lambda answer: wire.run_info(answer["run_info"])
+            return self._client.log(
+                run_id,
+                "update_experiment_run",
+                fields,
+                lambda answer: wire.run_info(answer["run_info"]),
+                queued=as_asked,
+                ends_run=run_status is not None and RunStatus.is_terminated(run_status),
             )
         except RetryTokenInvalidated:
             return self.get_run(run_id).info
@@ -360,30 +388,27 @@ class OciDataPlatformStore(DroppedTraces, Unsupported, AbstractStore):
         run = wire.text(_required("run_id", run_id))
         # The body is a metric's fields with the run id in front of them.
         body = f'{{"run_id":{run},{wire.metric_text(metric)[1:]}'
-        self._client.call("log_experiment_run_metric", body.encode(), wire.nothing)
+        self._client.log(run_id, "log_experiment_run_metric", body.encode())
 
     def log_param(self, run_id: str, param: Param) -> None:
         """Log one param; a param that is there already with another value is refused."""
         refuse_reserved(param.key)
         run = wire.text(_required("run_id", run_id))
         body = f'{{"run_id":{run},{wire.param_text(param)[1:]}'
-        self._client.call("log_experiment_run_param", body.encode(), wire.nothing)
+        self._client.log(run_id, "log_experiment_run_param", body.encode())
 
     def set_tag(self, run_id: str, tag: RunTag) -> None:
         """Set one tag."""
         refuse_reserved(tag.key)
         run = wire.text(_required("run_id", run_id))
         body = f'{{"run_id":{run},{wire.tag_text(tag)[1:]}'
-        self._client.call("set_experiment_run_tag", body.encode(), wire.nothing)
+        self._client.log(run_id, "set_experiment_run_tag", body.encode())
 
     def delete_tag(self, run_id: str, key: str) -> None:
         """Delete one tag."""
         refuse_reserved(key)
-        self._change(
-            "delete_experiment_run_tag",
-            run_id=_required("run_id", run_id),
-            key=_required("key", key),
-        )
+        fields = {"run_id": _required("run_id", run_id), "key": _required("key", key)}
+        self._client.log(run_id, "delete_experiment_run_tag", fields)
 
     def log_batch(
         self,
@@ -397,17 +422,27 @@ class OciDataPlatformStore(DroppedTraces, Unsupported, AbstractStore):
         Everything is checked before the first request; an empty batch sends none. When a later
         request of several fails, the error is raised and what the earlier ones logged stays.
         """
+        metrics, tags, elsewhere = self._checked_batch(run_id, metrics, params, tags)
+        for body in log_batch_bodies(run_id, metrics, params, tags):
+            self._client.log(run_id, "log_experiment_run_batch", body)
+        self._models.write(elsewhere)
+
+    def _checked_batch(
+        self,
+        run_id: str,
+        metrics: Sequence[Metric],
+        params: Sequence[Param],
+        tags: Sequence[RunTag],
+    ) -> tuple[Sequence[Metric], Sequence[RunTag], dict[Home, list[RunTag]]]:
+        """Check a batch, and take metrics of models apart: metrics, tags, and tags of others."""
         _validate_run_id(run_id)
         _validate_param_keys_unique(params)
         for item in (*params, *tags):
             refuse_reserved(item.key)
-        elsewhere: dict[Home, list[RunTag]] = {}
-        if any(metric.model_id is not None for metric in metrics):
-            metrics, records, elsewhere = self._models.split_metrics(run_id, metrics)
-            tags = [*tags, *records]
-        for body in log_batch_bodies(run_id, metrics, params, tags):
-            self._client.call("log_experiment_run_batch", body, wire.nothing)
-        self._models.write(elsewhere)
+        if not any(metric.model_id is not None for metric in metrics):
+            return metrics, tags, {}
+        metrics, records, elsewhere = self._models.split_metrics(run_id, metrics)
+        return metrics, [*tags, *records], elsewhere
 
     def log_inputs(
         self,
@@ -423,12 +458,12 @@ class OciDataPlatformStore(DroppedTraces, Unsupported, AbstractStore):
             _validate_dataset_inputs(datasets)
         native = self._models.log_inputs(run_id, models or ())
         if datasets or native or not models:
-            self._change(
-                "log_experiment_run_inputs",
-                run_id=run_id,
-                dataset_inputs=[wire.dataset_input_json(dataset) for dataset in datasets or ()],
-                models=[{"model_id": model.model_id} for model in native] or None,
-            )
+            fields = {
+                "run_id": run_id,
+                "dataset_inputs": [wire.dataset_input_json(dataset) for dataset in datasets or ()],
+                "models": [{"model_id": model.model_id} for model in native] or None,
+            }
+            self._client.log(run_id, "log_experiment_run_inputs", fields)
 
     def log_outputs(self, run_id: str, models: list[LoggedModelOutput]) -> None:
         """Log the models that a run makes, each with the step at which it was made."""
@@ -441,9 +476,92 @@ class OciDataPlatformStore(DroppedTraces, Unsupported, AbstractStore):
                 f"Argument 'mlflow_model' should be mlflow.models.Model, got '{type(mlflow_model)}'"
             )
         model = json.dumps(mlflow_model.get_tags_dict())
-        self._change(
-            "log_experiment_run_model", run_id=_required("run_id", run_id), model_json=model
-        )
+        fields = {"run_id": _required("run_id", run_id), "model_json": model}
+        self._client.log(run_id, "log_experiment_run_model", fields)
+
+    # --- asynchronously --------------------------------------------------------------------------
+
+    def log_metric_async(self, run_id: str, metric: Metric) -> RunOperations:
+        """Accept one metric and return at once; docs/asynchronous.md has the guarantees.
+
+        Returns:
+            Operations whose ``wait()`` returns when the service has the metric, and raises what
+            went wrong.
+
+        Raises:
+            MlflowException: INVALID_PARAMETER_VALUE for what MLflow does not allow;
+                RESOURCE_EXHAUSTED or INTERNAL_ERROR when the outbox cannot be written.
+        """
+        if metric.model_id is not None:
+            return self.log_batch_async(run_id, [metric], [], [])
+        content = wire.metric_text(metric).encode()
+        ticket = self._client.outbox.accept(run_id, line(METRIC, content), 1)
+        return RunOperations([ticket])
+
+    def log_param_async(self, run_id: str, param: Param) -> RunOperations:
+        """Accept one param and return at once, see ``log_metric_async``."""
+        return self.log_batch_async(run_id, [], [param], [])
+
+    def set_tag_async(self, run_id: str, tag: RunTag) -> RunOperations:
+        """Accept one tag and return at once, see ``log_metric_async``."""
+        return self.log_batch_async(run_id, [], [], [tag])
+
+    def log_batch_async(
+        self,
+        run_id: str,
+        metrics: Sequence[Metric],
+        params: Sequence[Param],
+        tags: Sequence[RunTag],
+    ) -> RunOperations:
+        """Accept a batch of any size and return at once, see ``log_metric_async``.
+
+        It is accepted as a whole or not at all. Its items may be sent in several requests, together
+        with others of the run.
+        """
+        metrics, tags, elsewhere = self._checked_batch(run_id, metrics, params, tags)
+        lines = [
+            line(PARAM, wire.param_text(it, f"params[{i}]").encode()) for i, it in enumerate(params)
+        ]
+        lines += [
+            line(METRIC, wire.metric_text(it, f"metrics[{i}]").encode())
+            for i, it in enumerate(metrics)
+        ]
+        lines += [line(TAG, wire.tag_text(it, f"tags[{i}]").encode()) for i, it in enumerate(tags)]
+        lines += [
+            line(REQUEST, Request(operation, self._client.body(operation, payload)).line())
+            for home, records in elsewhere.items()
+            for operation, payload in requests(home, records)
+        ]
+        if not lines:
+            return RunOperations([])
+        return RunOperations([self._client.outbox.accept(run_id, b"".join(lines), len(lines))])
+
+    def flush_async_logging(self) -> None:
+        """Wait until the service has all that this process has logged asynchronously.
+
+        Raises:
+            MlflowException: TEMPORARILY_UNAVAILABLE, when it has been out of reach for as long as
+                the setting ``deadline`` says. Nothing is lost then.
+        """
+        outbox = self._client.outbox_in_use()
+        if outbox is not None:
+            outbox.settle()
+
+    def end_async_logging(self) -> None:
+        """Have everything sent that was accepted, without waiting for it.
+
+        MLflow calls this and ``shut_down_async_logging`` at the end of each run, to be sure that
+        everything has been handed over. It has: what is accepted is safe, the outbox stays in use,
+        and one run's end need not wait for what others have logged. ``update_run_info`` waits for
+        the run's own.
+        """
+        outbox = self._client.outbox_in_use()
+        if outbox is not None:
+            outbox.hurry()
+
+    def shut_down_async_logging(self) -> None:
+        """The same as ``end_async_logging``."""
+        self.end_async_logging()
 
     # --- logged models ---------------------------------------------------------------------------
 

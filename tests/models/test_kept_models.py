@@ -50,9 +50,11 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     called: list[str] = []
     call = DataPlatformClient.call
 
-    def recording(client: DataPlatformClient, operation: str, *arguments: object) -> object:
+    def recording(
+        client: DataPlatformClient, operation: str, *arguments: object, **options: object
+    ) -> object:
         called.append(operation)
-        return call(client, operation, *arguments)
+        return call(client, operation, *arguments, **options)
 
     monkeypatch.setattr(DataPlatformClient, "call", recording)
     return called

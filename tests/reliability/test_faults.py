@@ -8,7 +8,6 @@ from email.utils import formatdate
 import pytest
 from mlflow.entities import Metric
 
-from mlflow_oci_store.client.data_platform import DataPlatformClient
 from mlflow_oci_store.client.retry import RetryPolicy
 from mlflow_oci_store.emulator import (
     AidpEmulator,
@@ -23,6 +22,7 @@ from mlflow_oci_store.emulator import (
 )
 from mlflow_oci_store.emulator.faults import Action
 from mlflow_oci_store.errors import OciDataPlatformException
+from mlflow_oci_store.tracking.ordered_client import OrderedClient
 from mlflow_oci_store.tracking.store import OciDataPlatformStore
 
 from .conftest import applied
@@ -189,7 +189,7 @@ def test_retry_after_is_waited_for(
     policy = RetryPolicy(
         max_retries=1, backoff_factor=0, backoff_jitter=0, deadline=1e12, sleep=pauses.append
     )
-    store._client = DataPlatformClient(store._client.settings, policy)
+    store._client = OrderedClient(store._client.settings, policy)
     aidp_emulator.faults.add(
         Fault(Fail(503, "ServiceUnavailable", retry_after=header), LOGGING, times=1)
     )

@@ -1,0 +1,103 @@
+"""The next request of a run: as many of its journal's lines as one request can hold.
+
+Metrics, params and tags become a log-batch within the service's limits. A param or tag whose key is
+there already begins another one, because the service refuses a key twice in one batch, and because
+the last value of a tag must be the last one that is set. Every other change is a line of its own
+and a request of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import NamedTuple
+
+from mlflow_oci_store.client.retry_token import new_retry_token
+from mlflow_oci_store.tracking.batch import batches
+from mlflow_oci_store.tracking.outbox.journal import METRIC, PARAM, REQUEST, TAG, Line
+from mlflow_oci_store.tracking.outbox.ledger import Sealed
+from mlflow_oci_store.tracking.outbox.moment import Moment
+
+_LISTS = {METRIC: "metrics", PARAM: "params", TAG: "tags"}
+
+
+class Request(NamedTuple):
+    """A change that is a request of its own.
+
+    Attributes:
+        operation: Name in the table of ``client/operations.py``.
+        body: JSON.
+        retry_token: The token with which it was sent already, or None.
+        at: When that was, or None.
+    """
+
+    operation: str
+    body: bytes
+    retry_token: str | None = None
+    at: Moment | None = None
+
+    def line(self) -> bytes:
+        """The content of its line in a journal."""
+        return json.dumps(
+            [self.operation, self.body.decode(), self.retry_token, self.at], ensure_ascii=False
+        ).encode()
+
+    @classmethod
+    def of_line(cls, content: bytes) -> Request:
+        """Read such a line."""
+        operation, body, retry_token, at = json.loads(content)
+        return cls(operation, body.encode(), retry_token, Moment(*at) if at else None)
+
+
+def seal(run_id: str, lines: Iterable[Line]) -> tuple[Sealed, int]:
+    """Make the next request.
+
+    Args:
+        run_id: The run.
+        lines: Its lines from the first one that is not sealed, at least one, which is whole.
+
+    Returns:
+        The request, and how many lines it holds.
+    """
+    lines = iter(lines)
+    first = next(lines)
+    if first.kind == REQUEST:
+        request = Request.of_line(first.content)
+        sealed = Sealed(
+            run_id,
+            first.start,
+            first.end,
+            request.operation,
+            request.retry_token or new_retry_token(),
+            request.body,
+            request.at or Moment.now(),
+        )
+        return sealed, 1
+    ends: list[int] = []
+    batch = next(batches(run_id, _items(chain([first], lines), ends)))
+    sealed = Sealed(
+        run_id,
+        first.start,
+        ends[batch.items - 1],
+        "log_experiment_run_batch",
+        new_retry_token(),
+        batch.body,
+        Moment.now(),
+    )
+    return sealed, batch.items
+
+
+def _items(lines: Iterable[Line], ends: list[int]) -> Iterator[tuple[str, bytes]]:
+    seen = set()
+    for line in lines:
+        name = _LISTS.get(line.kind)
+        if name is None:
+            return
+        if line.kind != METRIC:
+            key = (name, json.loads(line.content)["key"])
+            if key in seen:
+                return
+            seen.add(key)
+        ends.append(line.end)
+        yield name, line.content

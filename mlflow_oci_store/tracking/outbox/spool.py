@@ -1,0 +1,160 @@
+"""The folder in which one process keeps its outbox.
+
+    <outbox_dir>/<target>/<process>/
+        owner.lock        locked for as long as the process lives
+        ledger.sqlite     what was sealed, sent and refused
+        *.journal         what was accepted
+
+``target`` stands for the platform and workspace, so that the next process which logs there finds
+what a dead one left. Only the owner's user can read it: folders have mode 0700, files 0600.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import threading
+import uuid
+from pathlib import Path
+
+from mlflow_oci_store import __version__
+from mlflow_oci_store.settings import Settings
+from mlflow_oci_store.tracking.outbox.journal import SUFFIX, Journal, journals_in
+from mlflow_oci_store.tracking.outbox.ledger import FILE, Ledger
+from mlflow_oci_store.tracking.outbox.moment import Moment
+from mlflow_oci_store.tracking.outbox.process_lock import ProcessLock
+
+_LOCK_FILE = "owner.lock"
+_TARGET_DIGITS = 16
+
+
+class Spool:
+    """The folder of a process, whose lock this process holds.
+
+    Attributes:
+        path: The folder.
+        ledger: Its ledger.
+    """
+
+    def __init__(self, path: Path, lock: ProcessLock, sync: bool) -> None:
+        self.path = path
+        self.ledger = Ledger(path, sync=sync)
+        self._lock = lock
+        self._sync = sync
+        self._unfinished = 0
+        self._counting = threading.Lock()
+
+    @classmethod
+    def create(cls, settings: Settings) -> Spool:
+        """Make a folder for this process.
+
+        Raises:
+            OSError: The folder cannot be made.
+            sqlite3.Error: The ledger cannot be made.
+        """
+        target = target_folder(settings)
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        while True:
+            path = target / uuid.uuid4().hex
+            path.mkdir(mode=0o700)
+            lock = ProcessLock(path / _LOCK_FILE)
+            if lock.acquire():
+                break
+        spool = cls(path, lock, settings.outbox_sync == "full")
+        spool.ledger.describe(
+            settings=json.dumps(dataclasses.asdict(settings)),
+            pid=str(os.getpid()),
+            host=platform.node(),
+            version=__version__,
+            created=str(Moment.now().epoch),
+        )
+        return spool
+
+    @classmethod
+    def adopt(cls, path: Path) -> Spool | None:
+        """Take over what a dead process left.
+
+        Args:
+            path: Its folder.
+
+        Returns:
+            None if the owner lives, or if somebody else was quicker.
+
+        Raises:
+            OSError: The folder cannot be read.
+            sqlite3.Error: The ledger is damaged, or of a later version.
+        """
+        lock = ProcessLock(path / _LOCK_FILE)
+        try:
+            if not lock.acquire():
+                return None
+        except FileNotFoundError:
+            return None
+        try:
+            return cls(path, lock, sync=False)
+        except BaseException:
+            lock.release()
+            raise
+
+    def journal(self, run_id: str) -> Journal:
+        """The journal of a run that this process logs to."""
+        position = self.ledger.position(run_id)
+        return Journal(self.path, run_id, end=position, sync=self._sync)
+
+    def journals(self) -> list[Journal]:
+        """The journals of a dead process; when as many are finished, the folder is closed."""
+        journals = journals_in(self.path)
+        self._unfinished = len(journals)
+        return journals
+
+    def finished_journal(self) -> None:
+        """All of a dead process's journal has been dealt with."""
+        with self._counting:
+            self._unfinished -= 1
+            is_done = not self._unfinished
+        if is_done:
+            self.close()
+
+    def close(self) -> None:
+        """Give the folder up, and delete it unless it has something to tell."""
+        with contextlib.suppress(OSError):
+            if not _journals(self.path) and not self.ledger.count_dead_letters():
+                self.ledger.close()
+                for path in sorted(self.path.iterdir(), key=lambda it: it.name == _LOCK_FILE):
+                    path.unlink()
+                self.path.rmdir()
+        self.ledger.close()
+        self._lock.release()
+
+
+def target_folder(settings: Settings) -> Path:
+    """Where the processes' folders for a platform and workspace are.
+
+    Args:
+        settings: Those of a store. Who signs makes no difference: what was logged to a place is
+            sent by whoever logs there next.
+    """
+    place = (settings.platform_id, settings.workspace_key, settings.endpoint or "")
+    digest = hashlib.sha256("\n".join(place).encode()).hexdigest()
+    return Path(settings.outbox_dir) / digest[:_TARGET_DIGITS]
+
+
+def spool_folders(target: Path) -> list[Path]:
+    """The folders of processes, living or dead, for a target."""
+    try:
+        return sorted(path for path in target.iterdir() if (path / FILE).exists())
+    except FileNotFoundError:
+        return []
+
+
+def unsent_folders(target: Path) -> list[Path]:
+    """Those of them that hold something which the service may not have."""
+    return [path for path in spool_folders(target) if _journals(path)]
+
+
+def _journals(path: Path) -> list[Path]:
+    return list(path.glob(f"*{SUFFIX}"))

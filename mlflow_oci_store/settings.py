@@ -71,6 +71,7 @@ _ENDPOINT = re.compile(
     r"(?P<scheme>https?)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(:(?P<port>[0-9]{1,5}))?/?",
     re.IGNORECASE | re.ASCII,
 )
+_NOWHERE = TrackingUri(None, None, {})
 _API_VERSION = re.compile(r"20[0-9]{6}")
 
 
@@ -120,8 +121,7 @@ class AccessSettings:
             MlflowException: as ``Settings.from_uri`` does.
         """
         environ = os.environ if environ is None else environ
-        nowhere = TrackingUri(None, None, {})
-        return cls(**_access(nowhere, environ, region_key=""))
+        return cls(**_access(_NOWHERE, environ, region_key=""))
 
 
 @dataclass(frozen=True)
@@ -355,6 +355,19 @@ def _outbox_dir(given: _Given | None, environ: Mapping[str, str]) -> str:
     if not os.path.isabs(path):
         raise given.refused("write an absolute path, since a script may change its folder.")
     return path
+
+
+def default_outbox_dir(environ: Mapping[str, str] | None = None) -> str:
+    """The outbox folder of stores whose URI names none.
+
+    Args:
+        environ: as for ``Settings.from_uri``.
+
+    Raises:
+        MlflowException: INVALID_PARAMETER_VALUE, if the environment names an impossible one.
+    """
+    environ = os.environ if environ is None else environ
+    return _outbox_dir(_given("outbox_dir", _NOWHERE, environ), environ)
 
 
 def state_home(environ: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ import click
 
 from mlflow_oci_store import __version__
 from mlflow_oci_store.cli.emulator import emulator
+from mlflow_oci_store.cli.outbox import outbox
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,3 +19,4 @@ def main() -> None:
 
 
 main.add_command(emulator)
+main.add_command(outbox)

@@ -183,7 +183,7 @@ class Journal:
             self._descriptor = None
 
     def _begin_segment(self) -> _Segment:
-        header = _MAGIC + self.run_id.encode() + b"\n"
+        header = _header(self.run_id)
         name = hashlib.sha256(self.run_id.encode()).hexdigest()[:16]
         segment = _Segment(self._folder / f"{name}-{self.end:016x}{SUFFIX}", self.end, len(header))
         descriptor = os.open(segment.path, _APPEND, 0o600)
@@ -227,22 +227,33 @@ class Journal:
 
 
 def journals_in(folder: Path) -> list[Journal]:
-    """Find the journals that a process left in its folder.
-
-    What it had not appended whole is left out, and a file in which it had not even finished the
-    header is deleted: nothing in them was accepted.
-    """
+    """Find the journals that a process has in its folder, up to the last whole line of each."""
     found: dict[str, list[_Segment]] = {}
     for path in folder.glob(f"*{SUFFIX}"):
-        base = int(path.stem.rpartition("-")[2], 16)
+        run_id = run_of(path)
+        if run_id is not None:
+            base = int(path.stem.rpartition("-")[2], 16)
+            header_bytes = len(_header(run_id))
+            found.setdefault(run_id, []).append(_Segment(path, base, header_bytes))
+    return [_recovered(folder, run_id, segments) for run_id, segments in found.items()]
+
+
+def run_of(path: Path) -> str | None:
+    """The run whose lines a file holds; None for no segment, or one with an unfinished header, in
+    which nothing was accepted."""
+    try:
         with path.open("rb") as file:
             header = file.readline()
-        if not header.endswith(b"\n"):
-            _delete(path)
-        elif header.startswith(_MAGIC):
-            run_id = header[len(_MAGIC) : -1].decode()
-            found.setdefault(run_id, []).append(_Segment(path, base, len(header)))
-    return [_recovered(folder, run_id, segments) for run_id, segments in found.items()]
+    except FileNotFoundError:
+        # Its owner has just dealt with it.
+        return None
+    if not (header.startswith(_MAGIC) and header.endswith(b"\n")):
+        return None
+    return header[len(_MAGIC) : -1].decode(errors="replace")
+
+
+def _header(run_id: str) -> bytes:
+    return _MAGIC + run_id.encode() + b"\n"
 
 
 def _recovered(folder: Path, run_id: str, segments: list[_Segment]) -> Journal:
@@ -254,8 +265,10 @@ def _recovered(folder: Path, run_id: str, segments: list[_Segment]) -> Journal:
 
 
 def _end_of_last_line(path: Path) -> int:
-    size = path.stat().st_size
-    at = size
+    try:
+        at = path.stat().st_size
+    except FileNotFoundError:
+        return 0
     while at > 0:
         start = max(0, at - _CHUNK_BYTES)
         found = _read(path, start, at - start).rfind(b"\n")

@@ -258,6 +258,11 @@ class Outbox:
                     raise self._still_here(behind)
                 self._step_or_wait(left)
 
+    def bytes_left(self) -> int:
+        """How much has not been dealt with, as it is on disk."""
+        with self._lock:
+            return sum(lane.journal.end - lane.position for lane in self._all_lanes())
+
     def hurry(self) -> None:
         """Have everything sent without waiting for more to go with it."""
         with self._lock:

@@ -17,18 +17,19 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import threading
 import uuid
 from pathlib import Path
 
 from mlflow_oci_store import __version__
 from mlflow_oci_store.settings import Settings
-from mlflow_oci_store.tracking.outbox.journal import SUFFIX, Journal, journals_in
+from mlflow_oci_store.tracking.outbox.journal import SUFFIX, Journal, journals_in, run_of
 from mlflow_oci_store.tracking.outbox.ledger import FILE, Ledger
 from mlflow_oci_store.tracking.outbox.moment import Moment
 from mlflow_oci_store.tracking.outbox.process_lock import ProcessLock
 
-_LOCK_FILE = "owner.lock"
+LOCK_FILE = "owner.lock"
 _TARGET_DIGITS = 16
 
 
@@ -61,7 +62,7 @@ class Spool:
         while True:
             path = target / uuid.uuid4().hex
             path.mkdir(mode=0o700)
-            lock = ProcessLock(path / _LOCK_FILE)
+            lock = ProcessLock(path / LOCK_FILE)
             if lock.acquire():
                 break
         spool = cls(path, lock, settings.outbox_sync == "full")
@@ -88,7 +89,7 @@ class Spool:
             OSError: The folder cannot be read.
             sqlite3.Error: The ledger is damaged, or of a later version.
         """
-        lock = ProcessLock(path / _LOCK_FILE)
+        lock = ProcessLock(path / LOCK_FILE)
         try:
             if not lock.acquire():
                 return None
@@ -124,7 +125,7 @@ class Spool:
         with contextlib.suppress(OSError):
             if not _journals(self.path) and not self.ledger.count_dead_letters():
                 self.ledger.close()
-                for path in sorted(self.path.iterdir(), key=lambda it: it.name == _LOCK_FILE):
+                for path in sorted(self.path.iterdir(), key=lambda it: it.name == LOCK_FILE):
                     path.unlink()
                 self.path.rmdir()
         self.ledger.close()
@@ -156,5 +157,19 @@ def unsent_folders(target: Path) -> list[Path]:
     return [path for path in spool_folders(target) if _journals(path)]
 
 
+def delete_dead(path: Path) -> bool:
+    """Delete a dead process's folder with all that is in it.
+
+    Returns:
+        False, if the process lives.
+    """
+    lock = ProcessLock(path / LOCK_FILE)
+    if not lock.acquire():
+        return False
+    shutil.rmtree(path, ignore_errors=True)
+    lock.release()
+    return True
+
+
 def _journals(path: Path) -> list[Path]:
-    return list(path.glob(f"*{SUFFIX}"))
+    return [it for it in path.glob(f"*{SUFFIX}") if run_of(it) is not None]

@@ -36,7 +36,6 @@ _KEPT_BYTES = 64 * 2**10
 _CHUNK_BYTES = 128 * 2**10
 _CHECKSUM_DIGITS = 8
 _APPEND = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | getattr(os, "O_BINARY", 0)
-_KINDS = (METRIC, PARAM, TAG, REQUEST)
 
 
 class Line(NamedTuple):
@@ -151,30 +150,36 @@ class Journal:
             *whole, rest = (rest + chunk).split(b"\n")
             for text in whole:
                 behind = position + len(text) + 1
-                kind, content = text[8:9], text[9:]
-                if _checksum(text) != crc32(text[8:]) or kind not in _KINDS:
-                    kind, content = DAMAGED, text
-                yield Line(kind, content, position, behind)
+                content = text[_CHECKSUM_DIGITS:]
+                try:
+                    is_whole = int(text[:_CHECKSUM_DIGITS], 16) == crc32(content)
+                except ValueError:
+                    is_whole = False
+                if is_whole:
+                    yield Line(content[:1], content[1:], position, behind)
+                else:
+                    yield Line(DAMAGED, text, position, behind)
                 position = behind
 
-    def forget(self, position: int, *, entirely: bool = False) -> None:
-        """Delete the segments that end before a position.
+    def forget(self, position: int, *, entirely: bool = False) -> list[Path]:
+        """Give up the segments that end before a position.
 
         Args:
             position: The first position that is still needed.
-            entirely: Delete the last segment, too, if nothing of it is needed, however small.
+            entirely: Give up the last segment, too, if nothing of it is needed, however small.
+
+        Returns:
+            Their files, to be deleted.
         """
         segments = self._segments
-        while len(segments) > 1 and segments[1].base <= position:
-            _delete(segments[0].path)
-            segments = segments[1:]
-        if segments and position >= self.end:
-            (*_, last) = segments
-            if entirely or self.end - last.base >= _KEPT_BYTES:
-                self.close()
-                _delete(last.path)
-                segments = ()
-        self._segments = segments
+        ends = [segment.base for segment in segments[1:]]
+        if segments and (entirely or self.end - segments[-1].base >= _KEPT_BYTES):
+            ends.append(self.end)
+        count = sum(end <= position for end in ends)
+        if count and count == len(segments):
+            self.close()
+        self._segments = segments[count:]
+        return [segment.path for segment in segments[:count]]
 
     def close(self) -> None:
         """Close the file; appending opens another."""
@@ -194,7 +199,7 @@ class Journal:
                 _sync_folder(self._folder)
         except OSError:
             os.close(descriptor)
-            _delete(segment.path)
+            delete([segment.path])
             raise
         self.close()
         self._descriptor = descriptor
@@ -238,6 +243,13 @@ def journals_in(folder: Path) -> list[Journal]:
     return [_recovered(folder, run_id, segments) for run_id, segments in found.items()]
 
 
+def delete(segments: list[Path]) -> None:
+    """Delete the files of segments that nobody needs."""
+    for path in segments:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+
+
 def run_of(path: Path) -> str | None:
     """The run whose lines a file holds; None for no segment, or one with an unfinished header, in
     which nothing was accepted."""
@@ -278,13 +290,6 @@ def _end_of_last_line(path: Path) -> int:
     return 0
 
 
-def _checksum(text: bytes) -> int:
-    try:
-        return int(text[:_CHECKSUM_DIGITS], 16)
-    except ValueError:
-        return -1
-
-
 def _read(path: Path, offset: int, most: int) -> bytes:
     try:
         with path.open("rb", buffering=0) as file:
@@ -292,11 +297,6 @@ def _read(path: Path, offset: int, most: int) -> bytes:
             return file.read(most) or b""
     except FileNotFoundError:
         return b""
-
-
-def _delete(path: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

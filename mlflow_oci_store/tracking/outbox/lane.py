@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import DATA_LOSS
 
 from mlflow_oci_store.tracking.batch import MAX_ITEMS
-from mlflow_oci_store.tracking.outbox.journal import DAMAGED, Journal, Line
+from mlflow_oci_store.tracking.outbox.journal import DAMAGED, Journal, Line, delete
 from mlflow_oci_store.tracking.outbox.ledger import Refusal, Sealed
 from mlflow_oci_store.tracking.outbox.moment import Moment
 from mlflow_oci_store.tracking.outbox.sealing import seal
@@ -119,6 +119,9 @@ class Lane:
         """Whether there is nothing to do, so that the next line has to tell."""
         with self._lock:
             self._is_awake = not self.is_drained
+            if not self._is_awake:
+                # Damaged lines were counted, too, but never sealed.
+                self._waiting, self._is_full = 0, False
             return not self._is_awake
 
     def close(self) -> bool:
@@ -131,7 +134,9 @@ class Lane:
             if not self.is_drained:
                 return False
             self.is_closed = True
-            self.journal.forget(self.position, entirely=True)
+            # Without its lines a position means nothing; without their position, lines that were
+            # sent would be taken for new ones.
+            delete(self.journal.forget(self.position, entirely=True))
             self._spool.ledger.forget(self.run_id)
         if self.is_adopted:
             self._spool.finished_journal()
@@ -210,4 +215,6 @@ class Lane:
         self._sealed.popleft()
         self.position = request.end
         with self._lock:
-            self.journal.forget(self.position)
+            segments = self.journal.forget(self.position)
+        # A large file takes a moment, in which nobody must wait for the lock.
+        delete(segments)

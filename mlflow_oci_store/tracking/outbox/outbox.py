@@ -59,9 +59,10 @@ _OUT_OF_SPACE = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 _logger = logging.getLogger(__name__)
 
-# By process, because a forked child must not touch what it inherits, and by target. Nothing is ever
-# taken out: closing an inherited database would change files that are the parent's.
-_outboxes: dict[tuple[int, str], Outbox] = {}
+# By process, because a forked child must not touch what it inherits, and by settings, because they
+# say who signs. Nothing is ever taken out: closing an inherited database would change files that
+# are the parent's.
+_outboxes: dict[tuple[int, Settings], Outbox] = {}
 
 
 class Outbox:
@@ -102,8 +103,8 @@ class Outbox:
 
     @classmethod
     def of(cls, settings: Settings) -> Outbox:
-        """The process's outbox for the target of settings; made when it is first asked for."""
-        key = (os.getpid(), str(target_folder(settings)))
+        """The process's outbox for stores of these settings; made when it is first asked for."""
+        key = (os.getpid(), settings)
         outbox = _outboxes.get(key)
         if outbox is None:
             made = cls(settings)

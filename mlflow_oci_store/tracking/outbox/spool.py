@@ -137,9 +137,14 @@ def target_folder(settings: Settings) -> Path:
 
     Args:
         settings: Those of a store. Who signs makes no difference: what was logged to a place is
-            sent by whoever logs there next.
+            sent by whoever logs there next, but never in the name of another user principal.
     """
-    place = (settings.platform_id, settings.workspace_key, settings.endpoint or "")
+    place = (
+        settings.platform_id,
+        settings.workspace_key,
+        settings.endpoint or "",
+        settings.user_principal or "",
+    )
     digest = hashlib.sha256("\n".join(place).encode()).hexdigest()
     return Path(settings.outbox_dir) / digest[:_TARGET_DIGITS]
 

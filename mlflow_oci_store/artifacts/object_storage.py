@@ -9,13 +9,15 @@ credentials after a 401, and both matter to an upload that takes an hour.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from cachetools import TTLCache
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
@@ -172,9 +174,11 @@ class ObjectStorage:
         return client
 
 
-@lru_cache(maxsize=16)
-def _shared(settings: AccessSettings, pid: int) -> ObjectStorage:
-    return ObjectStorage(settings)
+# Settings that nobody uses any more let go of their connections and threads in the end. Those that
+# are in use get new ones then; transfers that are under way keep theirs.
+_SHARED_SECONDS = 3600.0
+_storages: TTLCache[tuple[AccessSettings, int], ObjectStorage] = TTLCache(16, _SHARED_SECONDS)
+_lock = threading.Lock()
 
 
 def object_storage(settings: AccessSettings) -> ObjectStorage:
@@ -183,7 +187,12 @@ def object_storage(settings: AccessSettings) -> ObjectStorage:
     MLflow makes a repository for every run and keeps it; connections and threads are shared by
     all of them. A forked child gets its own.
     """
-    return _shared(settings, os.getpid())
+    key = (settings, os.getpid())
+    with _lock:
+        storage = _storages.get(key)
+        if storage is None:
+            storage = _storages[key] = ObjectStorage(settings)
+        return storage
 
 
 def each(

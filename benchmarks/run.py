@@ -84,6 +84,7 @@ def _emulator(folder: Path) -> Iterator[dict[str, str]]:
             "emulator_uri": running.tracking_uri,
             "object_storage": running.endpoint,
             "emulator_config_file": running.config_file,
+            "emulator_profile": running.profile,
             "bucket": f"oci://{running.bucket}@{running.namespace}",
         }
 

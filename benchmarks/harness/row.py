@@ -32,6 +32,7 @@ class Stage(NamedTuple):
             asks for the emulator.
         object_storage: Its address.
         emulator_config_file: An OCI configuration file with one of its users.
+        emulator_profile: The profile in there.
         bucket: ``oci://<bucket>@<namespace>``, where it keeps artifacts.
     """
 
@@ -43,6 +44,7 @@ class Stage(NamedTuple):
     emulator_uri: str = ""
     object_storage: str = ""
     emulator_config_file: str = ""
+    emulator_profile: str = ""
     bucket: str = ""
 
 

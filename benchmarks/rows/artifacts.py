@@ -30,11 +30,12 @@ def _our_repository(stage: Stage) -> Any:
 
 def _their_repository(stage: Stage) -> Any:
     import ads
+    import oci
     from oci_mlflow.oci_object_storage import OCIObjectStorageArtifactRepository
 
     ads.set_auth(
         "api_key",
-        oci_config_location=stage.emulator_config_file,
+        config=oci.config.from_file(stage.emulator_config_file, stage.emulator_profile),
         client_kwargs={"service_endpoint": stage.object_storage},
     )
     return OCIObjectStorageArtifactRepository(f"{stage.bucket}/theirs")

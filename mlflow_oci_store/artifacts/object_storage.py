@@ -43,6 +43,9 @@ Send = Callable[..., "Response"]
 _THREADS = 16
 # Idle connections to keep for the threads of both pools, and those of the caller.
 _CONNECTIONS = 4 * _THREADS
+# OCI's client asks before every upload whether the service would take it, and waits for the answer.
+# That saves sending what is refused anyway, and costs a round trip: too much for a small file.
+_WORTH_ASKING_BYTES = 1024 * 1024
 
 
 class ObjectStorage:
@@ -241,6 +244,8 @@ def _signer(authenticator: Authenticator) -> Any:
             """Have no credentials."""
 
         def do_request_sign(self, request: Any, enforce_content_headers: bool = True) -> Any:
+            if int(request.headers.get("content-length") or 0) < _WORTH_ASKING_BYTES:
+                request.headers.pop("expect", None)
             body = request.body if enforce_content_headers else None
             content = body.encode() if isinstance(body, str) else body
             host = urlsplit(request.url).netloc

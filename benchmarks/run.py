@@ -53,7 +53,7 @@ def chosen_rows(part: str) -> list[Chosen]:
 
 
 @contextmanager
-def stage(folder: Path, *, quick: bool, emulator: bool) -> Iterator[Stage]:
+def stage(folder: Path, *, quick: bool, emulator: bool = False) -> Iterator[Stage]:
     """Start the servers, and stop them at the end."""
     answers = FOLDER / "answers"
     recording.record(answers)

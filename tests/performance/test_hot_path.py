@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from .hot_path import KEPT
-
+KEPT = Path(__file__).with_name("call_counts.json")
 MOST_GROWTH = 1.10
 CHECKOUT = Path(__file__).resolve().parents[2]
 HOW_TO_KEEP = "python -m tests.performance.hot_path --write"

@@ -15,7 +15,7 @@ help:
 	@echo 'make test     lint, type-check, and run the whole test suite with coverage'
 	@echo 'make test-autolog   train with ten frameworks (gigabytes; Spark wants Java 17)'
 	@echo 'make lint     only the linters and the type checker'
-	@echo 'make bench    one call, side by side with the alternatives'
+	@echo 'make bench    side by side with the alternatives, 10 minutes; QUICK=1 takes one'
 	@echo 'make package  build and check wheel and sdist'
 	@echo 'make clean    remove what these commands made'
 
@@ -52,7 +52,7 @@ test-autolog: $(FRAMEWORKS)
 	$(BIN)/python $(PYTEST) -m autolog
 
 bench: $(SETUP)
-	$(BIN)/python benchmarks/call.py
+	$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick) $(if $(ROWS),--rows '$(ROWS)')
 
 package: $(SETUP)
 	rm -rf build dist
@@ -60,5 +60,5 @@ package: $(SETUP)
 	$(BIN)/twine check --strict dist/*
 
 clean:
-	rm -rf $(VENV) build dist .demo *.egg-info .coverage* .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf $(VENV) build dist .demo .bench *.egg-info .coverage* .pytest_cache .mypy_cache .ruff_cache \
 		.import_linter_cache .hypothesis

@@ -9,13 +9,15 @@ credentials after a 401, and both matter to an upload that takes an hour.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from cachetools import TTLCache
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
@@ -41,6 +43,9 @@ Send = Callable[..., "Response"]
 _THREADS = 16
 # Idle connections to keep for the threads of both pools, and those of the caller.
 _CONNECTIONS = 4 * _THREADS
+# OCI's client asks before every upload whether the service would take it, and waits for the answer.
+# That saves sending what is refused anyway, and costs a round trip: too much for a small file.
+_WORTH_ASKING_BYTES = 1024 * 1024
 
 
 class ObjectStorage:
@@ -172,9 +177,11 @@ class ObjectStorage:
         return client
 
 
-@lru_cache(maxsize=16)
-def _shared(settings: AccessSettings, pid: int) -> ObjectStorage:
-    return ObjectStorage(settings)
+# Settings that nobody uses any more let go of their connections and threads in the end. Those that
+# are in use get new ones then; transfers that are under way keep theirs.
+_SHARED_SECONDS = 3600.0
+_storages: TTLCache[tuple[AccessSettings, int], ObjectStorage] = TTLCache(16, _SHARED_SECONDS)
+_lock = threading.Lock()
 
 
 def object_storage(settings: AccessSettings) -> ObjectStorage:
@@ -183,7 +190,12 @@ def object_storage(settings: AccessSettings) -> ObjectStorage:
     MLflow makes a repository for every run and keeps it; connections and threads are shared by
     all of them. A forked child gets its own.
     """
-    return _shared(settings, os.getpid())
+    key = (settings, os.getpid())
+    with _lock:
+        storage = _storages.get(key)
+        if storage is None:
+            storage = _storages[key] = ObjectStorage(settings)
+        return storage
 
 
 def each(
@@ -232,6 +244,8 @@ def _signer(authenticator: Authenticator) -> Any:
             """Have no credentials."""
 
         def do_request_sign(self, request: Any, enforce_content_headers: bool = True) -> Any:
+            if int(request.headers.get("content-length") or 0) < _WORTH_ASKING_BYTES:
+                request.headers.pop("expect", None)
             body = request.body if enforce_content_headers else None
             content = body.encode() if isinstance(body, str) else body
             host = urlsplit(request.url).netloc

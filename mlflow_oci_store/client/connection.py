@@ -213,6 +213,19 @@ class _Response:
         self.data = response.read()
 
 
+def _request(method: str, target: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    """Write a request down whole, to be sent at once: one system call, and often one packet.
+
+    Raises:
+        ValueError: A line break in what is to be one line would begin another header.
+    """
+    lines = [f"{method} {target} HTTP/1.1", *[f"{key}: {headers[key]}" for key in headers], "", ""]
+    head = "\r\n".join(lines)
+    if head.count("\r") != len(lines) - 1 or head.count("\n") != len(lines) - 1:
+        raise ValueError("a header has a line break in it")
+    return head.encode("latin-1") + body
+
+
 def _lean(connection: type[Any]) -> type[Any]:
     """Derive a connection that sends and reads with ``http.client``'s methods, not urllib3's."""
 
@@ -225,16 +238,20 @@ def _lean(connection: type[Any]) -> type[Any]:
             headers: Mapping[str, str] | None = None,
             **_options: Any,
         ) -> None:
-            if self.sock is not None:
-                self.sock.settimeout(self.timeout)
-            self.putrequest(method, url, skip_host=True)
-            for name, value in (headers or {}).items():
-                http.client.HTTPConnection.putheader(self, name, value)
-            self.endheaders(body)
+            if self.sock is None:
+                self.connect()
+            self.sock.settimeout(self.timeout)
+            self._method_sent = method
+            self.sock.sendall(_request(method, url, headers or {}, body or b""))
 
         def getresponse(self) -> _Response:
             self.sock.settimeout(self.timeout)
-            return _Response(http.client.HTTPConnection.getresponse(self))
+            response = http.client.HTTPResponse(self.sock, method=self._method_sent)
+            response.begin()
+            answer = _Response(response)
+            if response.will_close:
+                self.close()
+            return answer
 
     return LeanConnection
 

@@ -27,7 +27,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from cachetools import LRUCache
+from cachetools import TTLCache
 from mlflow.entities import (
     LoggedModel,
     LoggedModelParameter,
@@ -68,7 +68,8 @@ _FIND_HOMES = f"tags.`{_IS_HOME.key}` = '{_IS_HOME.value}'"
 _RUNS_ON_A_PAGE = 1000
 # As many tags as a batch may have; no limit is known for this request.
 _TAGS_IN_A_REQUEST = 100
-_REMEMBERED = 4096
+# How many runs and models are remembered, and how long.
+_REMEMBERED, _REMEMBERED_SECONDS = 4096, 3600.0
 
 
 class KeptModels:
@@ -82,9 +83,9 @@ class KeptModels:
         self._client = client
         self._lock = threading.Lock()
         # Experiment and artifact root of runs, neither of which ever changes.
-        self._places: LRUCache[str, tuple[str, str]] = LRUCache(_REMEMBERED)
+        self._places: TTLCache[str, tuple[str, str]] = TTLCache(_REMEMBERED, _REMEMBERED_SECONDS)
         # Models that exist: their home need not be asked before something is written for them.
-        self._known: LRUCache[KeptModelId, bool] = LRUCache(_REMEMBERED)
+        self._known: TTLCache[KeptModelId, bool] = TTLCache(_REMEMBERED, _REMEMBERED_SECONDS)
 
     def create(
         self,

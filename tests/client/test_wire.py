@@ -26,6 +26,7 @@ from mlflow.entities import (
     ViewType,
 )
 from mlflow.exceptions import MlflowException
+from mlflow.utils.validation import _validate_metric
 
 from mlflow_oci_store.client import wire
 
@@ -169,6 +170,22 @@ def test_a_metrics_name_is_refused_as_often_as_it_is_tried() -> None:
     messages = {refused(wire.metric_text, Metric("bad!", 1.0, 0, 0), f"metrics[{i}]") for i in "ab"}
 
     assert len(messages) == 2
+
+
+@given(st.text(alphabet='aZ0_-. /:é\n"', max_size=12) | st.sampled_from(["a" * 250, "a" * 251]))
+def test_mlflows_rules_say_which_names_a_metric_may_have(name: str) -> None:
+    def refusal(check: Any, *arguments: Any) -> str | None:
+        try:
+            check(*arguments)
+        except MlflowException as error:
+            return str(error)
+        return None
+
+    metric = Metric(name, 0.5, 1, 0)
+
+    assert refusal(wire.metric_text, metric) == refusal(_validate_metric, name, 0.5, 1, 0)
+    if refusal(wire.metric_text, metric) is None:
+        assert json.loads(wire.metric_text(metric))["key"] == name
 
 
 def test_names_and_values_longer_than_mlflow_allows_are_refused_or_cut(

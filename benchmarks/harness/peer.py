@@ -1,0 +1,102 @@
+"""Who is compared, and the virtual environment of each.
+
+Everybody has an environment of its own, since MLflow's plugins slow each other down: that of
+SageMaker, for one, takes part in every request of ``RestStore``.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import mlflow.version
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+FOLDER = CHECKOUT / ".bench"
+# What everybody has whose work is done through MLflow.
+_MLFLOW = f"mlflow=={mlflow.version.VERSION}"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One side of the comparison.
+
+    Args:
+        name: What rows call it.
+        requirements: What is installed, as pip takes it; peers with the same share an environment.
+        distribution: The package that the report names with its version.
+        variables: Environment variables of its worker.
+    """
+
+    name: str
+    requirements: tuple[str, ...]
+    distribution: str
+    variables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> Path:
+        """The folder of its virtual environment."""
+        return FOLDER / "-".join(("venv", self.distribution))
+
+    @property
+    def python(self) -> Path:
+        """The interpreter of its virtual environment."""
+        return self.environment / "bin" / "python"
+
+
+_OURS = (_MLFLOW, "--editable", str(CHECKOUT))
+
+PEERS = {
+    peer.name: peer
+    for peer in (
+        Peer("ours", _OURS, "mlflow-oci-store"),
+        Peer("floor", _OURS, "mlflow-oci-store"),
+        Peer("mlflow", (_MLFLOW,), "mlflow"),
+        Peer("aidp", ("aidp-python-client==5.1.1",), "aidp-python-client"),
+        Peer(
+            "sagemaker",
+            (_MLFLOW, "sagemaker-mlflow==0.5.0"),
+            "sagemaker-mlflow",
+            {
+                "AWS_ACCESS_KEY_ID": "benchmark",
+                "AWS_SECRET_ACCESS_KEY": "benchmark",
+                "AWS_DEFAULT_REGION": "us-east-1",
+                "AWS_EC2_METADATA_DISABLED": "true",
+            },
+        ),
+        Peer("oci-mlflow", (_MLFLOW, "oci-mlflow==1.0.3"), "oci-mlflow"),
+    )
+}
+
+
+def install(peer: Peer) -> None:
+    """Make a peer's virtual environment, unless it is there with the same requirements.
+
+    Raises:
+        subprocess.CalledProcessError: pip failed; it has said why.
+    """
+    complete = peer.environment / ".complete"
+    wanted = "\n".join(peer.requirements)
+    if str(CHECKOUT) in peer.requirements:
+        # Its entry points and requirements count, too.
+        wanted += (CHECKOUT / "pyproject.toml").read_text()
+    if complete.exists() and complete.read_text() == wanted:
+        return
+    print(f"--- Setting up {peer.distribution}", file=sys.stderr, flush=True)
+    subprocess.run([sys.executable, "-m", "venv", "--clear", peer.environment], check=True)
+    subprocess.run([peer.python, "-m", "pip", "install", "--quiet", *peer.requirements], check=True)
+    complete.write_text(wanted)
+
+
+def version(peer: Peer) -> str:
+    """The version of a peer's package that is installed in its environment."""
+    program = "import importlib.metadata, sys; print(importlib.metadata.version(sys.argv[1]))"
+    finished = subprocess.run(
+        [peer.python, "-c", program, peer.distribution],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return finished.stdout.strip()

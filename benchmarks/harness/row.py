@@ -1,0 +1,125 @@
+"""A row of the benchmark: a piece of work, who does it, and how they are to compare.
+
+A row is data. The driver reads what it is called and what its goals are; the workers, each in the
+virtual environment of its peer, call the piece that is theirs. So a module of rows is imported in
+every environment, and imports at its top nothing that only some of them have.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+# Units of figures, which are kept in seconds, bytes and numbers per second.
+UNITS = {"µs": 1e-6, "ms": 1e-3, "s": 1.0, "MB": 1e6, "/s": 1.0}
+
+Measure = Callable[[], float]
+"""Does the work once and returns the figure of this turn."""
+
+
+class Stage(NamedTuple):
+    """What pieces of work find around them.
+
+    Attributes:
+        instant: Address of the loopback server that answers at once, ``http://host:port``.
+        slow: Address of the one that answers 20 ms later.
+        folder: A folder for files, which goes when the benchmark ends.
+        config_file: An OCI configuration file whose default profile has an API key.
+        quick: Whether less is to be done than the row says.
+        emulator_uri: Tracking URI of the emulator; this and what follows is empty unless a row
+            asks for the emulator.
+        object_storage: Its address.
+        emulator_config_file: An OCI configuration file with one of its users.
+        emulator_profile: The profile in there.
+        bucket: ``oci://<bucket>@<namespace>``, where it keeps artifacts.
+    """
+
+    instant: str
+    slow: str
+    folder: str
+    config_file: str
+    quick: bool
+    emulator_uri: str = ""
+    object_storage: str = ""
+    emulator_config_file: str = ""
+    emulator_profile: str = ""
+    bucket: str = ""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One way to do a row's work.
+
+    Args:
+        label: Its name in the table.
+        peer: Whose worker does it, a name of ``harness/peer.py``.
+        prepare: Called once in the worker; what it returns is called for every turn.
+    """
+
+    label: str
+    peer: str
+    prepare: Callable[[Stage], Measure]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What two figures of a row must be to each other.
+
+    Args:
+        of: Label of the piece that is judged.
+        to: Label of the piece that it is compared with.
+        at_most: The largest ratio that is good, or None.
+        at_least: The smallest ratio that is good, or None.
+        at_most_over: How much more the figure may be, in the row's unit, or None.
+    """
+
+    of: str
+    to: str
+    at_most: float | None = None
+    at_least: float | None = None
+    at_most_over: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table.
+
+    Args:
+        name: What is done.
+        unit: A key of ``UNITS``.
+        pieces: Who does it; they take turns.
+        goals: What is to come out.
+        turns: How many turns everybody has.
+        quick_turns: The same for a quick run.
+        emulator: Whether the row needs the emulator.
+    """
+
+    name: str
+    unit: str
+    pieces: Sequence[Piece]
+    goals: Sequence[Goal]
+    turns: int = 21
+    quick_turns: int = 5
+    emulator: bool = False
+
+
+def per_call(call: Callable[[], object], count: int) -> Measure:
+    """Measure a call that takes too little time to be measured alone.
+
+    Args:
+        call: The call.
+        count: How often it is made in one turn.
+
+    Returns:
+        What gives the seconds that one call took, in the mean over a turn.
+    """
+
+    def measure() -> float:
+        started = time.perf_counter()
+        for _ in range(count):
+            call()
+        return (time.perf_counter() - started) / count
+
+    return measure

@@ -1,0 +1,113 @@
+"""Figures to verdicts, and verdicts to a table and to JSON.
+
+A goal is judged by the median over the turns of what one figure was to the other in the same turn:
+a turn in which the machine was busy with something else was slow for both.
+"""
+
+from __future__ import annotations
+
+import operator
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.row import UNITS, Goal, Row
+
+Figures = Mapping[str, Sequence[float]]
+"""The figures of a row's turns, by the label of the piece."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of a goal.
+
+    Args:
+        goal: The goal.
+        reached: The ratio, or the difference in the row's unit.
+        wanted: What was wanted, in words.
+        met: Whether that is so.
+    """
+
+    goal: Goal
+    reached: float
+    wanted: str
+    met: bool
+
+
+def verdicts(row: Row, figures: Figures) -> list[Verdict]:
+    """Judge every goal of a row."""
+    return [_verdict(row, goal, figures) for goal in row.goals]
+
+
+def _verdict(row: Row, goal: Goal, figures: Figures) -> Verdict:
+    of, to = figures[goal.of], figures[goal.to]
+    if goal.at_most_over is not None:
+        reached = statistics.median(map(operator.sub, of, to)) / UNITS[row.unit]
+        wanted = f"at most {goal.at_most_over:g} {row.unit} over"
+        return Verdict(goal, reached, wanted, reached <= goal.at_most_over)
+    reached = statistics.median(map(operator.truediv, of, to))
+    if goal.at_least is not None:
+        return Verdict(goal, reached, f"at least {goal.at_least:g} x", reached >= goal.at_least)
+    assert goal.at_most is not None
+    return Verdict(goal, reached, f"at most {goal.at_most:.2f} x", reached <= goal.at_most)
+
+
+def lines(row: Row, figures: Figures) -> list[str]:
+    """Lay a row out: a line for each piece with median and quartiles, and one for each goal."""
+    laid_out = [f"{row.name} ({row.unit})"]
+    for piece in row.pieces:
+        taken = [figure / UNITS[row.unit] for figure in figures[piece.label]]
+        low, high = _quartiles(taken)
+        laid_out.append(
+            f"  {piece.label:<36} {statistics.median(taken):>10,.1f}   {low:,.1f} to {high:,.1f}"
+        )
+    for verdict in verdicts(row, figures):
+        goal, met = verdict.goal, "met" if verdict.met else "NOT MET"
+        laid_out.append(
+            f"    {goal.of} to {goal.to}: {verdict.reached:.2f}, goal {verdict.wanted}: {met}"
+        )
+    return laid_out
+
+
+def markdown(row: Row, figures: Figures) -> list[str]:
+    """Give a row's lines of the table in docs/performance.md."""
+    medians = {
+        label: statistics.median(taken) / UNITS[row.unit] for label, taken in figures.items()
+    }
+    spread = {
+        label: "{:,.1f} to {:,.1f}".format(*_quartiles([it / UNITS[row.unit] for it in taken]))
+        for label, taken in figures.items()
+    }
+    return [
+        f"| {row.name} | {verdict.goal.of}: {medians[verdict.goal.of]:,.1f} {row.unit} "
+        f"({spread[verdict.goal.of]}) "
+        f"| {verdict.goal.to}: {medians[verdict.goal.to]:,.1f} {row.unit} "
+        f"({spread[verdict.goal.to]}) "
+        f"| {verdict.reached:.2f} | {verdict.wanted} | {'met' if verdict.met else '**not met**'} |"
+        for verdict in verdicts(row, figures)
+    ]
+
+
+def as_json(row: Row, figures: Figures) -> dict[str, object]:
+    """Give a row with its figures in seconds, bytes and numbers per second, and its verdicts."""
+    return {
+        "row": row.name,
+        "figures": {label: list(taken) for label, taken in figures.items()},
+        "goals": [
+            {
+                "of": verdict.goal.of,
+                "to": verdict.goal.to,
+                "reached": verdict.reached,
+                "wanted": verdict.wanted,
+                "met": verdict.met,
+            }
+            for verdict in verdicts(row, figures)
+        ],
+    }
+
+
+def _quartiles(taken: Sequence[float]) -> tuple[float, float]:
+    if len(taken) < 2:
+        return taken[0], taken[0]
+    low, _, high = statistics.quantiles(taken, n=4, method="inclusive")
+    return low, high

@@ -1,0 +1,91 @@
+"""What a process pays once: the import, the first call, the memory of a store.
+
+Each turn is a fresh interpreter in the environment of its peer.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from harness.row import Goal, Measure, Piece, Row, Stage
+
+from rows.stores import RUN, our_uri
+
+# Processor time, as an import waits for nothing.
+_IMPORT = """
+import time
+started = time.process_time()
+import mlflow
+print(time.process_time() - started)
+"""
+
+_FIRST_CALL = """
+import sys, time
+import mlflow
+uri, run = sys.argv[1:]
+started = time.perf_counter()
+mlflow.MlflowClient(uri).get_run(run)
+print(time.perf_counter() - started)
+"""
+
+_MEMORY = """
+import gc, os, sys
+import mlflow
+from mlflow.tracking._tracking_service.utils import _get_store
+uri, run = sys.argv[1:]
+store = _get_store(uri)
+store.get_run(run)
+gc.collect()
+with open("/proc/self/statm") as file:
+    print(int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
+"""
+
+_WITH, _WITHOUT = "mlflow-oci-store installed", "MLflow alone"
+_OURS, _REST = "mlflow-oci-store", "RestStore (unsigned)"
+
+
+def _in_a_process(program: str, *arguments: str) -> Measure:
+    def measure() -> float:
+        finished = subprocess.run(
+            [sys.executable, "-c", program, *arguments], check=True, capture_output=True, text=True
+        )
+        return float(finished.stdout)
+
+    # The first process compiles modules and fills the page cache.
+    measure()
+    return measure
+
+
+def _import(stage: Stage) -> Measure:
+    return _in_a_process(_IMPORT)
+
+
+def _of_a_store(
+    name: str, unit: str, program: str, most_over: float, turns: int, quick_turns: int
+) -> Row:
+    return Row(
+        name=name,
+        unit=unit,
+        pieces=[
+            Piece(_OURS, "ours", lambda it: _in_a_process(program, our_uri(it, it.instant), RUN)),
+            Piece(_REST, "mlflow", lambda it: _in_a_process(program, it.instant, RUN)),
+        ],
+        goals=[Goal(_OURS, _REST, at_most_over=most_over)],
+        turns=turns,
+        quick_turns=quick_turns,
+    )
+
+
+ROWS: Sequence[Row] = [
+    Row(
+        name="import mlflow (processor time)",
+        unit="ms",
+        pieces=[Piece(_WITH, "ours", _import), Piece(_WITHOUT, "mlflow", _import)],
+        goals=[Goal(_WITH, _WITHOUT, at_most_over=10)],
+        quick_turns=3,
+    ),
+    _of_a_store("first call of a process", "ms", _FIRST_CALL, 350, 11, 3),
+    _of_a_store("memory of an idle store", "MB", _MEMORY, 25, 5, 1),
+]

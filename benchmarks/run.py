@@ -31,7 +31,14 @@ from harness.peer import FOLDER, PEERS, install, version
 from harness.profile import write_profile
 from harness.row import Row, Stage
 
-MODULES = ("rows.calls", "rows.reads", "rows.process", "rows.threads", "rows.artifacts")
+MODULES = (
+    "rows.calls",
+    "rows.asynchronous",
+    "rows.reads",
+    "rows.process",
+    "rows.threads",
+    "rows.artifacts",
+)
 DELAY_SECONDS = 0.02
 
 

@@ -54,6 +54,13 @@ PEERS = {
         Peer("ours", _OURS, "mlflow-oci-store"),
         Peer("floor", _OURS, "mlflow-oci-store"),
         Peer("mlflow", (_MLFLOW,), "mlflow"),
+        Peer(
+            "mlflow-buffered",
+            (_MLFLOW,),
+            "mlflow",
+            {"MLFLOW_ASYNC_LOGGING_BUFFERING_SECONDS": "1"},
+        ),
+        Peer("wandb", ("wandb==0.31.0",), "wandb", {"WANDB_MODE": "offline", "WANDB_SILENT": "1"}),
         Peer("aidp", ("aidp-python-client==5.1.1",), "aidp-python-client"),
         Peer(
             "sagemaker",

@@ -65,18 +65,21 @@ class Piece:
 
 @dataclass(frozen=True)
 class Goal:
-    """What two figures of a row must be to each other.
+    """What two figures of a row must be to each other, or what one of them must be.
+
+    Without any limit the ratio is only shown.
 
     Args:
         of: Label of the piece that is judged.
-        to: Label of the piece that it is compared with.
-        at_most: The largest ratio that is good, or None.
-        at_least: The smallest ratio that is good, or None.
+        to: Label of the piece that it is compared with; None if the figure itself is judged, in the
+            row's unit.
+        at_most: The largest ratio or figure that is good, or None.
+        at_least: The smallest ratio or figure that is good, or None.
         at_most_over: How much more the figure may be, in the row's unit, or None.
     """
 
     of: str
-    to: str
+    to: str | None = None
     at_most: float | None = None
     at_least: float | None = None
     at_most_over: float | None = None

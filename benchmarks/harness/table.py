@@ -23,7 +23,7 @@ class Verdict:
 
     Args:
         goal: The goal.
-        reached: The ratio, or the difference in the row's unit.
+        reached: The ratio; the difference or the figure in the row's unit.
         wanted: What was wanted, in words.
         met: Whether that is so.
     """
@@ -40,16 +40,24 @@ def verdicts(row: Row, figures: Figures) -> list[Verdict]:
 
 
 def _verdict(row: Row, goal: Goal, figures: Figures) -> Verdict:
-    of, to = figures[goal.of], figures[goal.to]
+    of = figures[goal.of]
+    if goal.to is None:
+        return _judged(goal, statistics.median(of) / UNITS[row.unit], row.unit)
+    to = figures[goal.to]
     if goal.at_most_over is not None:
         reached = statistics.median(map(operator.sub, of, to)) / UNITS[row.unit]
         wanted = f"at most {goal.at_most_over:g} {row.unit} over"
         return Verdict(goal, reached, wanted, reached <= goal.at_most_over)
-    reached = statistics.median(map(operator.truediv, of, to))
+    return _judged(goal, statistics.median(map(operator.truediv, of, to)), "x")
+
+
+def _judged(goal: Goal, reached: float, unit: str) -> Verdict:
     if goal.at_least is not None:
-        return Verdict(goal, reached, f"at least {goal.at_least:g} x", reached >= goal.at_least)
-    assert goal.at_most is not None
-    return Verdict(goal, reached, f"at most {goal.at_most:.2f} x", reached <= goal.at_most)
+        wanted = f"at least {goal.at_least:,g} {unit}"
+        return Verdict(goal, reached, wanted, reached >= goal.at_least)
+    if goal.at_most is None:
+        return Verdict(goal, reached, "none", True)
+    return Verdict(goal, reached, f"at most {goal.at_most:,g} {unit}", reached <= goal.at_most)
 
 
 def lines(row: Row, figures: Figures) -> list[str]:
@@ -63,9 +71,8 @@ def lines(row: Row, figures: Figures) -> list[str]:
         )
     for verdict in verdicts(row, figures):
         goal, met = verdict.goal, "met" if verdict.met else "NOT MET"
-        laid_out.append(
-            f"    {goal.of} to {goal.to}: {verdict.reached:.2f}, goal {verdict.wanted}: {met}"
-        )
+        compared = f"{goal.of} to {goal.to}" if goal.to else goal.of
+        laid_out.append(f"    {compared}: {verdict.reached:,.2f}, goal {verdict.wanted}: {met}")
     return laid_out
 
 
@@ -78,12 +85,15 @@ def markdown(row: Row, figures: Figures) -> list[str]:
         label: "{:,.1f} to {:,.1f}".format(*_quartiles([it / UNITS[row.unit] for it in taken]))
         for label, taken in figures.items()
     }
+
+    def stated(label: str | None) -> str:
+        if label is None:
+            return ""
+        return f"{label}: {medians[label]:,.1f} {row.unit} ({spread[label]})"
+
     return [
-        f"| {row.name} | {verdict.goal.of}: {medians[verdict.goal.of]:,.1f} {row.unit} "
-        f"({spread[verdict.goal.of]}) "
-        f"| {verdict.goal.to}: {medians[verdict.goal.to]:,.1f} {row.unit} "
-        f"({spread[verdict.goal.to]}) "
-        f"| {verdict.reached:.2f} | {verdict.wanted} | {'met' if verdict.met else '**not met**'} |"
+        f"| {row.name} | {stated(verdict.goal.of)} | {stated(verdict.goal.to)} "
+        f"| {verdict.reached:,.2f} | {verdict.wanted} | {'met' if verdict.met else '**not met**'} |"
         for verdict in verdicts(row, figures)
     ]
 

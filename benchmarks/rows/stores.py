@@ -28,6 +28,16 @@ def our_store(stage: Stage, endpoint: str) -> Any:
     return OciDataPlatformStore(our_uri(stage, endpoint))
 
 
+def our_outbox_store(stage: Stage, endpoint: str, name: str) -> Any:
+    """Our store, with an outbox of its own."""
+    from mlflow_oci_store.tracking.store import OciDataPlatformStore
+
+    folder = f"{stage.folder}/outbox-{name}"
+    return OciDataPlatformStore(
+        f"{our_uri(stage, endpoint)}&outbox_dir={quote(folder)}&outbox_exit_seconds=0"
+    )
+
+
 def rest_store(endpoint: str) -> Any:
     """MLflow's store for its own servers, which signs nothing."""
     from mlflow.store.tracking.rest_store import RestStore

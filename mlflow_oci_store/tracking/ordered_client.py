@@ -89,8 +89,10 @@ class OrderedClient(DataPlatformClient):
         if outbox is not None:
             if operation in _ABOUT_ANY_RUN:
                 outbox.settle()
-            elif not isinstance(payload, bytes) and outbox.is_busy(run_id := payload.get("run_id")):
-                outbox.settle(run_id)
+            elif not isinstance(payload, bytes):
+                run_id = payload.get("run_id")
+                if run_id and outbox.is_busy(run_id):
+                    outbox.settle(run_id)
         return super().call(operation, payload, parse, retry_token=retry_token, repeated=repeated)
 
     def log(

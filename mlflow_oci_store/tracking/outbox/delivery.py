@@ -101,8 +101,9 @@ class Delivery:
             getattr(error, "oci_code", None),
             getattr(error, "request_id", None),
         )
-        lane.bury(request, error, refusal)
-        _logger.error(
+        is_news = lane.bury(request, error, refusal)
+        _logger.log(
+            logging.ERROR if is_news else logging.DEBUG,
             "%d of the items logged to run %s were refused and put aside; `mlflow-oci-store outbox "
             "list` shows them. %s",
             len(lines),

@@ -192,12 +192,27 @@ class Lane:
         self._sealed.popleft()
         self._sealed.extendleft(reversed(others))
 
-    def bury(self, request: Sealed, error: MlflowException, refusal: Refusal) -> None:
-        """Note that the service will not have the lines of the next request."""
+    def bury(self, request: Sealed, error: MlflowException, refusal: Refusal) -> bool:
+        """Note that the service will not have the lines of the next request.
+
+        Returns:
+            Whether that is news: the lines before them were not refused for the same reason.
+        """
         lines = [(line.kind, line.content) for line in self.lines(request)]
         self._spool.ledger.bury(request, lines, refusal)
-        self.refusals.append((request.start, request.end, error))
+        is_news = self._note_refusal(request.start, request.end, error)
         self._done(request)
+        return is_news
+
+    def _note_refusal(self, start: int, end: int, error: MlflowException) -> bool:
+        # A run that is gone refuses everything, for days perhaps: one entry is enough for that.
+        if self.refusals:
+            first, last, reason = self.refusals[-1]
+            if last == start and reason.error_code == error.error_code:
+                self.refusals[-1] = (first, end, reason)
+                return False
+        self.refusals.append((start, end, error))
+        return True
 
     def _bury_damaged(self, line: Line) -> None:
         error = MlflowException(
@@ -208,7 +223,7 @@ class Lane:
         place = Sealed(self.run_id, line.start, line.end, "", "", b"", Moment.now())
         refusal = Refusal(error.message, error.error_code)
         self._spool.ledger.bury(place, [(line.kind, line.content)], refusal)
-        self.refusals.append((line.start, line.end, error))
+        self._note_refusal(line.start, line.end, error)
         self.position = line.end
 
     def _done(self, request: Sealed) -> None:

@@ -208,7 +208,7 @@ class Lane:
         # A run that is gone refuses everything, for days perhaps: one entry is enough for that.
         if self.refusals:
             first, last, reason = self.refusals[-1]
-            if last == start and reason.error_code == error.error_code:
+            if last == start and _says(reason) == _says(error):
                 self.refusals[-1] = (first, end, reason)
                 return False
         self.refusals.append((start, end, error))
@@ -233,3 +233,8 @@ class Lane:
             segments = self.journal.forget(self.position)
         # A large file takes a moment, in which nobody must wait for the lock.
         delete(segments)
+
+
+def _says(error: MlflowException) -> str:
+    """What an error says, without the request's id at its end."""
+    return str(error.message).rpartition(" (")[0]

@@ -45,7 +45,23 @@ def test_the_demo_trains_registers_predicts_and_reads_back_with_the_sdk(tmp_path
     assert (tmp_path / "data").is_dir()
 
 
-@pytest.mark.parametrize("script", ["train.py", "predict.py"])
+def test_an_outage_and_a_kill_take_nothing_from_a_training(tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "OCI_CLI"))}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(EXAMPLES / "outage.py")],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " 0 of them twice" in done.stdout
+    assert " logged ones 0 are missing." in done.stdout
+    assert "0 items left to send, 0 items refused." in done.stdout
+
+
+@pytest.mark.parametrize("script", ["train.py", "predict.py", "long_training.py"])
 def test_the_scripts_know_nothing_of_where_they_log(script: str) -> None:
     _, _, code = (EXAMPLES / script).read_text(encoding="utf-8").partition('"""\n\nimport')
     assert code

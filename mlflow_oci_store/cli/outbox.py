@@ -10,17 +10,17 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
     from mlflow_oci_store.settings import Settings
     from mlflow_oci_store.tracking.outbox.inventory import Box, Item
-    from mlflow_oci_store.tracking.outbox.ledger import Ledger
+    from mlflow_oci_store.tracking.outbox.ledger import DeadLetter, Ledger
     from mlflow_oci_store.tracking.outbox.outbox import Outbox
 
 NOTHING_LEFT, WAITING, REFUSED = 0, 3, 4
@@ -158,7 +158,7 @@ def _items(boxes: list[Box], only_refused: bool) -> Iterator[Item]:
             yield from waiting_items(box)
 
 
-def _settings(boxes: Any) -> Iterator[Settings]:
+def _settings(boxes: Iterable[Box]) -> Iterator[Settings]:
     """The settings of folders' stores, each target's once."""
     from mlflow_oci_store.tracking.outbox.spool import target_folder
 
@@ -236,13 +236,13 @@ def _exit_code(boxes: list[Box]) -> int:
     return REFUSED if any(box.refused for box in boxes) else NOTHING_LEFT
 
 
-def _anew(letter: Any) -> bytes:
+def _anew(letter: DeadLetter) -> bytes:
     """A dead letter's content, without the token with which it was refused."""
     from mlflow_oci_store.tracking.outbox.journal import REQUEST
     from mlflow_oci_store.tracking.outbox.sealing import Request
 
     if letter.kind != REQUEST:
-        return bytes(letter.content)
+        return letter.content
     request = Request.of_line(letter.content)
     return Request(request.operation, request.body).line()
 

@@ -1,0 +1,1 @@
+"""Nothing that was logged asynchronously is lost, doubled or out of order, whatever happens."""

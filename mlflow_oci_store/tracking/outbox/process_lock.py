@@ -9,11 +9,21 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from pathlib import Path
 
-# POSIX drops a process's lock when it closes any descriptor of the file, so a lock that this
-# process holds must not even be tried again.
-_held: set[tuple[int, str]] = set()
+# POSIX drops a process's lock when it closes any descriptor of the file, and gives it to the same
+# process twice, so a file that this process has locked must not even be opened again. By process,
+# device and inode: a file may have several names.
+_held: set[tuple[int, int, int]] = set()
+_holding = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    # A child must not find it locked by a thread that it does not have.
+    os.register_at_fork(
+        before=_holding.acquire,
+        after_in_parent=_holding.release,
+        after_in_child=_holding.release,
+    )
 
 
 class ProcessLock:
@@ -37,27 +47,33 @@ class ProcessLock:
         Raises:
             OSError: The file cannot be opened.
         """
-        key = (os.getpid(), str(self._path))
-        if key in _held:
-            return False
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            _lock(descriptor)
-            if os.fstat(descriptor).st_ino != os.stat(self._path).st_ino:
-                raise BlockingIOError
-        except OSError:
-            os.close(descriptor)
-            return False
-        self._descriptor = descriptor
-        _held.add(key)
-        return True
+        with _holding:
+            if self._path.exists() and _identity(self._path.stat()) in _held:
+                return False
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                _lock(descriptor)
+                mine = _identity(os.fstat(descriptor))
+                if mine != _identity(self._path.stat()):
+                    raise BlockingIOError
+            except OSError:
+                os.close(descriptor)
+                return False
+            self._descriptor = descriptor
+            _held.add(mine)
+            return True
 
     def release(self) -> None:
         """Give the lock back; without effect if it is not held."""
-        if self._descriptor is not None:
-            _held.discard((os.getpid(), str(self._path)))
-            os.close(self._descriptor)
-            self._descriptor = None
+        with _holding:
+            if self._descriptor is not None:
+                _held.discard(_identity(os.fstat(self._descriptor)))
+                os.close(self._descriptor)
+                self._descriptor = None
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int]:
+    return os.getpid(), status.st_dev, status.st_ino
 
 
 if sys.platform == "win32":

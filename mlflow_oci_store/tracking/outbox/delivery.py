@@ -91,7 +91,7 @@ class Delivery:
         is_divisible = len(lines) > 1 and all(line.kind != DAMAGED for line in lines)
         if is_divisible and (lane.is_divided() or not self._is_lost(request, error)):
             middle = len(lines) // 2
-            halves = [seal(lane.run_id, part)[0] for part in (lines[:middle], lines[middle:])]
+            halves = [seal(lane.run_id, part).sealed for part in (lines[:middle], lines[middle:])]
             lane.replace(request, halves)
             return
         refusal = Refusal(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from mlflow_oci_store.tracking.outbox.moment import Moment
 from mlflow_oci_store.tracking.outbox.sealing import seal
 from mlflow_oci_store.tracking.outbox.spool import Spool
 
+_logger = logging.getLogger(__name__)
+
 
 class Appended(NamedTuple):
     """Where lines are in a journal.
@@ -25,7 +28,7 @@ class Appended(NamedTuple):
     Attributes:
         start: Position of the first one.
         end: Position behind the last one.
-        wakes: Whether somebody must be told that there is something to send.
+        wakes: Whether the sending of it must be planned.
     """
 
     start: int
@@ -37,7 +40,8 @@ class Lane:
     """A run's journal with what is on its way.
 
     ``append`` may be called by any thread; everything else by the one thread that is sending.
-    ``due``, ``is_busy``, ``wanted`` and ``failing_since`` are the outbox's, under its own lock.
+    ``due``, ``is_awake``, ``is_busy``, ``wanted`` and ``failing_since`` are the outbox's, under its
+    own lock.
 
     Args:
         journal: The run's lines.
@@ -65,6 +69,8 @@ class Lane:
         self.is_adopted = is_adopted
         self.is_closed = False
         self.due: float | None = None
+        # Whether sending is planned or under way, so that a further line need not see to it.
+        self.is_awake = False
         self.is_busy = False
         self.wanted = 0
         self.failures = 0
@@ -76,13 +82,13 @@ class Lane:
         self._unsent: Sealed | None = None
         self._lock = threading.Lock()
         self._waiting = 0
-        self._is_awake = False
         self._is_full = False
 
     @property
     def is_drained(self) -> bool:
         """Whether everything has been dealt with."""
-        return self.position >= self.journal.end
+        # A journal that was damaged may be shorter than what was sealed of it.
+        return self.position >= self.journal.end and not self._sealed
 
     @property
     def is_urgent(self) -> bool:
@@ -109,8 +115,8 @@ class Lane:
             start = self.journal.end
             end = self.journal.append(lines)
             self._waiting += count
-            wakes = not self._is_awake
-            self._is_awake = True
+            # Only who has planned the sending says so: a signal's exception may come before.
+            wakes = not self.is_awake
             if self._waiting >= MAX_ITEMS and not self._is_full:
                 wakes = self._is_full = True
             return Appended(start, end, wakes)
@@ -118,11 +124,11 @@ class Lane:
     def falls_asleep(self) -> bool:
         """Whether there is nothing to do, so that the next line has to tell."""
         with self._lock:
-            self._is_awake = not self.is_drained
-            if not self._is_awake:
+            self.is_awake = not self.is_drained
+            if not self.is_awake:
                 # Damaged lines were counted, too, but never sealed.
                 self._waiting, self._is_full = 0, False
-            return not self._is_awake
+            return not self.is_awake
 
     def close(self) -> bool:
         """Delete the journal and take no more lines, if everything has been dealt with.
@@ -154,14 +160,14 @@ class Lane:
             if first.kind != DAMAGED:
                 break
             self._bury_damaged(first)
-        request, count = seal(self.run_id, chain([first], lines))
-        self._spool.ledger.seal(request)
-        self._sealed.append(request)
-        self._unsent = request
+        made = seal(self.run_id, chain([first], lines))
+        self._spool.ledger.seal(made.sealed)
+        self._sealed.append(made.sealed)
+        self._unsent = None if made.may_be_sent else made.sealed
         with self._lock:
-            self._waiting -= count
+            self._waiting -= made.lines
             self._is_full = self._waiting >= MAX_ITEMS
-        return request
+        return made.sealed
 
     def begins(self, request: Sealed) -> bool:
         """Note that a request is being sent.
@@ -223,6 +229,7 @@ class Lane:
         place = Sealed(self.run_id, line.start, line.end, "", "", b"", Moment.now())
         refusal = Refusal(error.message, error.error_code)
         self._spool.ledger.bury(place, [(line.kind, line.content)], refusal)
+        _logger.error("%s `mlflow-oci-store outbox list` shows what is left of it.", error.message)
         self._note_refusal(line.start, line.end, error)
         self.position = line.end
 

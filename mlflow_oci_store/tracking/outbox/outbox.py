@@ -32,6 +32,7 @@ from collections.abc import Callable, Sequence
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import (
     INTERNAL_ERROR,
+    INVALID_STATE,
     RESOURCE_EXHAUSTED,
     TEMPORARILY_UNAVAILABLE,
 )
@@ -189,7 +190,7 @@ class Outbox:
         """Take over what dead processes left for this target, and send it."""
         for path in unsent_folders(target_folder(self._settings)):
             try:
-                spool = Spool.adopt(path)
+                spool = Spool.adopt(path, sync=self._settings.outbox_sync == "full")
                 if spool is not None:
                     self._adopt(spool)
             except (OSError, sqlite3.Error) as error:
@@ -250,6 +251,11 @@ class Outbox:
 
     def wait(self, targets: Sequence[tuple[Lane, int]], patience: float | None = None) -> None:
         """Wait until lanes have got to positions; arguments and errors are those of ``settle``."""
+        if os.getpid() != self.pid:
+            raise MlflowException(
+                "What a process has logged asynchronously can be waited for in that process only.",
+                INVALID_STATE,
+            )
         patience = self._settings.deadline if patience is None else patience
         with self._lock:
             self._want(targets)
@@ -308,12 +314,15 @@ class Outbox:
             self._work.wait(min(seconds, LINGER_SECONDS))
 
     def _trouble_seconds(self, lane: Lane) -> float:
-        own = 0.0 if lane.failing_since is None else self._clock() - lane.failing_since
-        return max(own, self._circuit.open_seconds())
+        """For how long a lane, or one that it has to come after, has not been able to send."""
+        failing = [it.failing_since for it in (lane, *self._adopted.get(lane.run_id, ()))]
+        since = min((it for it in failing if it is not None), default=self._clock())
+        return max(self._clock() - since, self._circuit.open_seconds())
 
     def _still_here(self, behind: Sequence[tuple[Lane, int]]) -> MlflowException:
         runs = sorted({lane.run_id for lane, _ in behind})
-        error = next((lane.error for lane, _ in behind if lane.error), self._circuit.error)
+        lanes = [it for lane, _ in behind for it in (lane, *self._adopted.get(lane.run_id, ()))]
+        error = next((lane.error for lane in lanes if lane.error), self._circuit.error)
         return MlflowException(
             f"What was logged to {'run' if len(runs) == 1 else 'runs'} {', '.join(runs[:5])} is "
             f"not with the service yet. It is safe in the outbox ({self._settings.outbox_dir}) and "
@@ -326,6 +335,7 @@ class Outbox:
 
     def _plan(self, lane: Lane, due: float) -> None:
         """Have a lane's next request sent at a time, or earlier if that is planned already."""
+        lane.is_awake = True
         if lane.is_busy or (lane.due is not None and lane.due <= due):
             return
         lane.due = due
@@ -455,7 +465,8 @@ class Outbox:
         if not adopted:
             del self._adopted[lane.run_id]
         following = adopted[0] if adopted else self._lanes.get(lane.run_id)
-        if following is not None and not following.is_drained:
+        if following is not None:
+            # Also one with nothing to send: what comes after it waits for its end.
             self._plan(following, self._clock())
 
     # --- ending ----------------------------------------------------------------------------------

@@ -50,15 +50,26 @@ class Request(NamedTuple):
         return cls(operation, body.encode(), retry_token, Moment(*at) if at else None)
 
 
-def seal(run_id: str, lines: Iterable[Line]) -> tuple[Sealed, int]:
+class Made(NamedTuple):
+    """A request that was made of lines.
+
+    Attributes:
+        sealed: The request.
+        lines: How many of them it holds.
+        may_be_sent: Whether somebody may have sent it already.
+    """
+
+    sealed: Sealed
+    lines: int
+    may_be_sent: bool
+
+
+def seal(run_id: str, lines: Iterable[Line]) -> Made:
     """Make the next request.
 
     Args:
         run_id: The run.
         lines: Its lines from the first one that is not sealed, at least one, which is whole.
-
-    Returns:
-        The request, and how many lines it holds.
     """
     lines = iter(lines)
     first = next(lines)
@@ -73,7 +84,7 @@ def seal(run_id: str, lines: Iterable[Line]) -> tuple[Sealed, int]:
             request.body,
             request.at or Moment.now(),
         )
-        return sealed, 1
+        return Made(sealed, 1, request.retry_token is not None)
     ends: list[int] = []
     batch = next(batches(run_id, _items(chain([first], lines), ends)))
     sealed = Sealed(
@@ -85,7 +96,7 @@ def seal(run_id: str, lines: Iterable[Line]) -> tuple[Sealed, int]:
         batch.body,
         Moment.now(),
     )
-    return sealed, batch.items
+    return Made(sealed, batch.items, False)
 
 
 def _items(lines: Iterable[Line], ends: list[int]) -> Iterator[tuple[str, bytes]]:

@@ -19,6 +19,7 @@ import os
 import platform
 import shutil
 import threading
+import time
 import uuid
 from pathlib import Path
 
@@ -60,7 +61,7 @@ class Spool:
         target = target_folder(settings)
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
         while True:
-            path = target / uuid.uuid4().hex
+            path = target / _next_name(target)
             path.mkdir(mode=0o700)
             lock = ProcessLock(path / LOCK_FILE)
             if lock.acquire():
@@ -76,11 +77,12 @@ class Spool:
         return spool
 
     @classmethod
-    def adopt(cls, path: Path) -> Spool | None:
+    def adopt(cls, path: Path, *, sync: bool = False) -> Spool | None:
         """Take over what a dead process left.
 
         Args:
             path: Its folder.
+            sync: Whether what is decided about it waits for the disk.
 
         Returns:
             None if the owner lives, or if somebody else was quicker.
@@ -96,7 +98,7 @@ class Spool:
         except FileNotFoundError:
             return None
         try:
-            return cls(path, lock, sync=False)
+            return cls(path, lock, sync)
         except BaseException:
             lock.release()
             raise
@@ -108,6 +110,10 @@ class Spool:
 
     def journals(self) -> list[Journal]:
         """The journals of a dead process; when as many are finished, the folder is closed."""
+        for path in damaged_in(self.path):
+            _logger.error(
+                "%s is damaged: nothing says of which run it is, so it stays there.", path
+            )
         journals = journals_in(self.path)
         self._unfinished = len(journals)
         return journals
@@ -132,6 +138,14 @@ class Spool:
         self._lock.release()
 
 
+def _next_name(target: Path) -> str:
+    """A name that comes after those of all folders that are there, in whose order what they hold of
+    a run is sent; the clock alone may have been set back."""
+    numbers = [int(it.name.partition("-")[0], 16) for it in target.glob("????????????????-*")]
+    number = max([time.time_ns(), *(it + 1 for it in numbers)])
+    return f"{number:016x}-{uuid.uuid4().hex[:8]}"
+
+
 def target_folder(settings: Settings) -> Path:
     """Where the processes' folders for a platform and workspace are.
 
@@ -150,7 +164,7 @@ def target_folder(settings: Settings) -> Path:
 
 
 def spool_folders(target: Path) -> list[Path]:
-    """The folders of processes, living or dead, for a target."""
+    """The folders of processes, living or dead, for a target, the oldest first."""
     try:
         return sorted(path for path in target.iterdir() if (path / FILE).exists())
     except FileNotFoundError:

@@ -18,6 +18,7 @@ from mlflow_oci_store.tracking.outbox.journal import (
     REQUEST,
     TAG,
     Journal,
+    damaged_in,
     journals_in,
 )
 from mlflow_oci_store.tracking.outbox.ledger import DeadLetter, Ledger
@@ -154,6 +155,8 @@ def _box(path: Path) -> Box:
             ledger.close()
     except sqlite3.Error as error:
         fault = str(error)
+    if damaged := damaged_in(path):
+        fault = f"{', '.join(it.name for it in damaged)}: damaged, of an unknown run"
     waiting = {journal.run_id: _count(journal, start) for journal, start in _journals(path)}
     return Box(
         path,

@@ -189,8 +189,8 @@ class Journal:
 
     def _begin_segment(self) -> _Segment:
         header = _header(self.run_id)
-        name = hashlib.sha256(self.run_id.encode()).hexdigest()[:16]
-        segment = _Segment(self._folder / f"{name}-{self.end:016x}{SUFFIX}", self.end, len(header))
+        path = self._folder / f"{_name(self.run_id)}-{self.end:016x}{SUFFIX}"
+        segment = _Segment(path, self.end, len(header))
         descriptor = os.open(segment.path, _APPEND, 0o600)
         try:
             if os.write(descriptor, header) < len(header):
@@ -231,18 +231,6 @@ class Journal:
         return _read(segment.path, offset, min(_CHUNK_BYTES, end - position))
 
 
-def journals_in(folder: Path) -> list[Journal]:
-    """Find the journals that a process has in its folder, up to the last whole line of each."""
-    found: dict[str, list[_Segment]] = {}
-    for path in folder.glob(f"*{SUFFIX}"):
-        run_id = run_of(path)
-        if run_id is not None:
-            base = int(path.stem.rpartition("-")[2], 16)
-            header_bytes = len(_header(run_id))
-            found.setdefault(run_id, []).append(_Segment(path, base, header_bytes))
-    return [_recovered(folder, run_id, segments) for run_id, segments in found.items()]
-
-
 def delete(segments: list[Path]) -> None:
     """Delete the files of segments that nobody needs."""
     for path in segments:
@@ -250,18 +238,45 @@ def delete(segments: list[Path]) -> None:
             path.unlink()
 
 
-def run_of(path: Path) -> str | None:
-    """The run whose lines a file holds; None for no segment, or one with an unfinished header, in
-    which nothing was accepted."""
+def segments_in(folder: Path) -> list[Path]:
+    """The files in a process's folder in which something may have been accepted."""
+    return [path for path in folder.glob(f"*{SUFFIX}") if _read_header(path).endswith(b"\n")]
+
+
+def damaged_in(folder: Path) -> list[Path]:
+    """Those of them that do not say any more of which run they are."""
+    return [path for path in segments_in(folder) if _run_of(path) is None]
+
+
+def journals_in(folder: Path) -> list[Journal]:
+    """Find the journals that a process has in its folder, up to the last whole line of each."""
+    found: dict[str, list[_Segment]] = {}
+    for path in segments_in(folder):
+        run_id = _run_of(path)
+        if run_id is not None:
+            base = int(path.stem.rpartition("-")[2], 16)
+            header_bytes = len(_header(run_id))
+            found.setdefault(run_id, []).append(_Segment(path, base, header_bytes))
+    return [_recovered(folder, run_id, segments) for run_id, segments in found.items()]
+
+
+def _run_of(path: Path) -> str | None:
+    run_id = _read_header(path)[len(_MAGIC) : -1].decode(errors="replace")
+    is_whole = _read_header(path) == _header(run_id) and path.name.startswith(f"{_name(run_id)}-")
+    return run_id if is_whole else None
+
+
+def _read_header(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            header = file.readline()
+            return file.readline()
     except FileNotFoundError:
         # Its owner has just dealt with it.
-        return None
-    if not (header.startswith(_MAGIC) and header.endswith(b"\n")):
-        return None
-    return header[len(_MAGIC) : -1].decode(errors="replace")
+        return b""
+
+
+def _name(run_id: str) -> str:
+    return hashlib.sha256(run_id.encode()).hexdigest()[:16]
 
 
 def _header(run_id: str) -> bytes:

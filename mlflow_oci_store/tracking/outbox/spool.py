@@ -15,6 +15,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import logging
 import os
 import platform
 import shutil
@@ -25,13 +26,15 @@ from pathlib import Path
 
 from mlflow_oci_store import __version__
 from mlflow_oci_store.settings import Settings
-from mlflow_oci_store.tracking.outbox.journal import SUFFIX, Journal, journals_in, run_of
+from mlflow_oci_store.tracking.outbox.journal import Journal, damaged_in, journals_in, segments_in
 from mlflow_oci_store.tracking.outbox.ledger import FILE, Ledger
 from mlflow_oci_store.tracking.outbox.moment import Moment
 from mlflow_oci_store.tracking.outbox.process_lock import ProcessLock
 
 LOCK_FILE = "owner.lock"
 _TARGET_DIGITS = 16
+
+_logger = logging.getLogger(__name__)
 
 
 class Spool:
@@ -129,7 +132,7 @@ class Spool:
     def close(self) -> None:
         """Give the folder up, and delete it unless it has something to tell."""
         with contextlib.suppress(OSError):
-            if not _journals(self.path) and not self.ledger.count_dead_letters():
+            if not segments_in(self.path) and not self.ledger.count_dead_letters():
                 self.ledger.close()
                 for path in sorted(self.path.iterdir(), key=lambda it: it.name == LOCK_FILE):
                     path.unlink()
@@ -173,7 +176,7 @@ def spool_folders(target: Path) -> list[Path]:
 
 def unsent_folders(target: Path) -> list[Path]:
     """Those of them that hold something which the service may not have."""
-    return [path for path in spool_folders(target) if _journals(path)]
+    return [path for path in spool_folders(target) if segments_in(path)]
 
 
 def delete_dead(path: Path) -> bool:
@@ -188,7 +191,3 @@ def delete_dead(path: Path) -> bool:
     shutil.rmtree(path, ignore_errors=True)
     lock.release()
     return True
-
-
-def _journals(path: Path) -> list[Path]:
-    return [it for it in path.glob(f"*{SUFFIX}") if run_of(it) is not None]

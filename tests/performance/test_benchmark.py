@@ -40,9 +40,11 @@ def test_goals_and_pieces_of_a_row_know_each_other(load: Any, module: str) -> No
         assert len(set(labels)) == len(labels)
         assert {piece.peer for piece in row.pieces} <= set(peers)
         for goal in row.goals:
-            assert {goal.of, goal.to} <= set(labels)
+            assert {goal.of, goal.to or goal.of} <= set(labels)
             bounds = (goal.at_most, goal.at_least, goal.at_most_over)
-            assert sum(bound is not None for bound in bounds) == 1
+            # A ratio without a bound is only shown.
+            bounded = sum(bound is not None for bound in bounds)
+            assert bounded == 1 or (bounded == 0 and goal.to)
     assert module in run.MODULES
 
 
@@ -64,6 +66,26 @@ def test_a_goal_is_judged_turn_by_turn(
     row = rows.Row("work", "ms", [], [rows.Goal("ours", "theirs", **bound)])
 
     (verdict,) = load("harness.table").verdicts(row, {"ours": ours, "theirs": theirs})
+
+    assert verdict.reached == pytest.approx(reached)
+    assert verdict.met is met
+
+
+@pytest.mark.parametrize(
+    ("bound", "figures", "reached", "met"),
+    [
+        ({"at_most": 20}, [0.019, 0.5, 0.018], 19.0, True),
+        ({"at_most": 20}, [0.021, 0.021, 0.0], 21.0, False),
+        ({"at_least": 20}, [0.021, 0.021, 0.0], 21.0, True),
+    ],
+)
+def test_a_figure_without_a_rival_is_judged_by_its_median(
+    load: Any, bound: Any, figures: list[float], reached: float, met: bool
+) -> None:
+    rows = load("harness.row")
+    row = rows.Row("work", "ms", [], [rows.Goal("ours", **bound)])
+
+    (verdict,) = load("harness.table").verdicts(row, {"ours": figures})
 
     assert verdict.reached == pytest.approx(reached)
     assert verdict.met is met

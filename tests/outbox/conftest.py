@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from mlflow_oci_store.client.connection import Answer, Connection
 from mlflow_oci_store.emulator import AidpEmulator
 from mlflow_oci_store.tracking import ordered_client
 from mlflow_oci_store.tracking.outbox import circuit, outbox
@@ -67,3 +69,24 @@ def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(circuit, "BACKOFF", quick)
     monkeypatch.setattr(outbox, "BACKOFF", quick)
     monkeypatch.setattr(ordered_client, "END_PATIENCE_SECONDS", 0.3)
+
+
+@pytest.fixture
+def tries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The method and path of every request that is sent from here on."""
+    sent: list[str] = []
+    send = Connection.send
+
+    def recording(
+        connection: Connection,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        timeout: float,
+    ) -> Answer:
+        sent.append(f"{method} {urlsplit(target).path.rpartition('/mlflow/')[2]}")
+        return send(connection, method, target, headers, body, timeout)
+
+    monkeypatch.setattr(Connection, "send", recording)
+    return sent

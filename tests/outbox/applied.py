@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from mlflow_oci_store.emulator.answers import Refusal
 from mlflow_oci_store.emulator.service import Service
 
 _ITEMS_OF = {
@@ -74,3 +75,17 @@ def steps(applied: Iterable[Applied], run_id: str, key: str = "m") -> list[int]:
 def values(applied: Iterable[Applied], run_id: str, kind: str) -> list[tuple[str, str]]:
     """Params or tags with their values, in the order in which they were applied."""
     return [(it["key"], it["value"]) for it in items(applied, run_id, kind)]
+
+
+def refuse(
+    patch: pytest.MonkeyPatch, status: int, code: str, is_meant: Callable[[dict[str, Any]], bool]
+) -> None:
+    """Have every emulator of this process refuse changes by their content."""
+    perform = Service._perform
+
+    def performing(service: Service, route: Any, request: Any, *rest: Any) -> Any:
+        if route.operation.mutates and is_meant(json.loads(request.body or b"{}")):
+            raise Refusal(status, code, "This refusal was ordered")
+        return perform(service, route, request, *rest)
+
+    patch.setattr(Service, "_perform", performing)

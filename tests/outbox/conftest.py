@@ -1,11 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from mlflow_oci_store.client.connection import Answer, Connection
 from mlflow_oci_store.emulator import AidpEmulator
+from mlflow_oci_store.tracking import ordered_client
+from mlflow_oci_store.tracking.outbox import circuit, outbox
 from mlflow_oci_store.tracking.store import OciDataPlatformStore
 
 from . import applied as record
@@ -52,3 +57,36 @@ def service(tmp_path: Path) -> Iterator[ServiceProcess]:
     process = ServiceProcess(folder)
     yield process
     process.stop()
+
+
+@pytest.fixture
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses are short, and so is the patience at a run's end; synchronous calls try twice."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0")
+    quick = dataclasses.replace(circuit.BACKOFF, uniform=lambda low, high: min(high, 0.03))
+    monkeypatch.setattr(circuit, "BACKOFF", quick)
+    monkeypatch.setattr(outbox, "BACKOFF", quick)
+    monkeypatch.setattr(ordered_client, "END_PATIENCE_SECONDS", 0.3)
+
+
+@pytest.fixture
+def tries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The method and path of every request that is sent from here on."""
+    sent: list[str] = []
+    send = Connection.send
+
+    def recording(
+        connection: Connection,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        timeout: float,
+    ) -> Answer:
+        sent.append(f"{method} {urlsplit(target).path.rpartition('/mlflow/')[2]}")
+        return send(connection, method, target, headers, body, timeout)
+
+    monkeypatch.setattr(Connection, "send", recording)
+    return sent

@@ -101,7 +101,12 @@ class TokenService(DataPlatformClient):
 
     def _run(self, run_id: str) -> dict[str, Any]:
         data = {kind: self.items(run_id, kind) for kind in ("params", "tags")}
-        info = {"run_id": run_id, "lifecycle_stage": "active", "status": "RUNNING"}
+        info = {
+            "run_id": run_id,
+            "experiment_id": "1",
+            "lifecycle_stage": "active",
+            "status": "RUNNING",
+        }
         return {"run": {"info": info, "data": data}}
 
 
@@ -119,12 +124,12 @@ class SteppedOutbox(Outbox):
                 self._send(lane)
             return lane is not None
 
-    def run(self, clock: Clock, seconds: float = 600.0) -> None:
+    def run(self, clock: Clock, seconds: float = 300.0) -> None:
         """Send until there is nothing left, or so many seconds have passed."""
         give_up_at = clock() + seconds
         while self.is_busy() and clock() < give_up_at:
             if not self.step():
-                clock.now += 0.05
+                clock.now += 0.5
 
     def planned(self) -> list[float]:
         """When what is planned is due."""

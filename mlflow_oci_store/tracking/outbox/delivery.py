@@ -20,6 +20,7 @@ from mlflow_oci_store.tracking.outbox.verdict import Verdict, verdict_on
 
 # The service forgets retry tokens after 24 hours; an hour is left for a request on its way.
 _TOKEN_SECONDS = 23 * 3600.0
+_LONG_AGO = Moment(0.0, 0.0)
 
 _logger = logging.getLogger(__name__)
 
@@ -92,6 +93,9 @@ class Delivery:
         if is_divisible and (lane.is_divided() or not self._is_lost(request, error)):
             middle = len(lines) // 2
             halves = [seal(lane.run_id, part).sealed for part in (lines[:middle], lines[middle:])]
+            if request.body != seal(lane.run_id, lines).sealed.body:
+                # Of these lines the service had some already, and may have those of a half.
+                halves = [half._replace(at=_LONG_AGO) for half in halves]
             lane.replace(request, halves)
             return
         refusal = Refusal(

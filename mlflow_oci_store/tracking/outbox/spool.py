@@ -170,7 +170,8 @@ def spool_folders(target: Path) -> list[Path]:
     """The folders of processes, living or dead, for a target, the oldest first."""
     try:
         return sorted(path for path in target.iterdir() if (path / FILE).exists())
-    except FileNotFoundError:
+    except OSError:
+        # It is not there, or nothing can be there; who wants to write there is told why not.
         return []
 
 

@@ -128,8 +128,10 @@ def measure(crew: Crew, chosen: Chosen, turns: int) -> dict[str, list[float]]:
             figure = crew.turn(piece.peer, module, row.name, piece.label)
             if turn >= 0:
                 figures[piece.label].append(figure)
-        print(f"\r{row.name}: {turn + 1} of {turns}", end="", file=sys.stderr, flush=True)
-    print("\r\033[K", end="", file=sys.stderr, flush=True)
+        if sys.stderr.isatty():
+            print(
+                f"\r\033[K{row.name}: {turn + 1} of {turns}", end="\r", file=sys.stderr, flush=True
+            )
     return figures
 
 

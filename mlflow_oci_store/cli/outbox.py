@@ -160,7 +160,7 @@ def _items(boxes: list[Box], only_refused: bool) -> Iterator[Item]:
 
 def _settings(boxes: Iterable[Box]) -> Iterator[Settings]:
     """The settings of folders' stores, each target's once."""
-    from mlflow_oci_store.tracking.outbox.spool import target_folder
+    from mlflow_oci_store.tracking.outbox.target import target_folder
 
     seen = set()
     for box in boxes:
@@ -239,7 +239,7 @@ def _exit_code(boxes: list[Box]) -> int:
 def _anew(letter: DeadLetter) -> bytes:
     """A dead letter's content, without the token with which it was refused."""
     from mlflow_oci_store.tracking.outbox.journal import REQUEST
-    from mlflow_oci_store.tracking.outbox.sealing import Request
+    from mlflow_oci_store.tracking.outbox.request import Request
 
     if letter.kind != REQUEST:
         return letter.content

@@ -47,7 +47,6 @@ from mlflow.protos.databricks_pb2 import (
     ErrorCode,
 )
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
-from mlflow.utils.name_utils import _generate_random_name
 from mlflow.utils.time import get_current_time_millis
 from mlflow.utils.uri import append_to_uri_path
 
@@ -100,7 +99,10 @@ class KeptModels:
         home, root = self._home(experiment_id, source_run_id)
         model_id = KeptModelId.new(home)
         now = get_current_time_millis()
-        name = name or _generate_random_name()
+        if not name:
+            from mlflow.utils.name_utils import _generate_random_name
+
+            name = _generate_random_name()
         model = LoggedModel(
             experiment_id=experiment_id,
             model_id=str(model_id),

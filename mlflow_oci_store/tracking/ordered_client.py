@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlflow.exceptions import MlflowException
 
@@ -23,14 +23,18 @@ from mlflow_oci_store.client.retry_token import new_retry_token
 from mlflow_oci_store.settings import Settings
 from mlflow_oci_store.tracking.outbox.journal import REQUEST, line
 from mlflow_oci_store.tracking.outbox.moment import Moment
-from mlflow_oci_store.tracking.outbox.outbox import END_PATIENCE_SECONDS, Outbox
-from mlflow_oci_store.tracking.outbox.sealing import Request
-from mlflow_oci_store.tracking.outbox.spool import target_folder, unsent_folders
+from mlflow_oci_store.tracking.outbox.request import Request
+from mlflow_oci_store.tracking.outbox.target import target_folder, unsent_folders
 from mlflow_oci_store.tracking.outbox.verdict import is_outage
+
+if TYPE_CHECKING:
+    from mlflow_oci_store.tracking.outbox.outbox import Outbox
 
 T = TypeVar("T")
 Json = dict[str, Any]
 
+# How long the end of a run waits for a service that is out of reach.
+_END_PATIENCE_SECONDS = 5.0
 # What they say depends on runs that their fields do not name.
 _ABOUT_ANY_RUN = frozenset(
     {"list_experiment_runs", "list_logged_models", "delete_experiment", "restore_experiment"}
@@ -62,6 +66,9 @@ class OrderedClient(DataPlatformClient):
         """The outbox of this process for the store's target."""
         outbox = self._outbox
         if outbox is None or outbox.pid != os.getpid():
+            # Most programs never need it.
+            from mlflow_oci_store.tracking.outbox.outbox import Outbox
+
             outbox = self._outbox = Outbox.of(self.settings)
         return outbox
 
@@ -126,7 +133,7 @@ class OrderedClient(DataPlatformClient):
         if outbox is not None:
             if outbox.is_busy(run_id):
                 try:
-                    outbox.settle(run_id, END_PATIENCE_SECONDS if may_queue else None)
+                    outbox.settle(run_id, _END_PATIENCE_SECONDS if may_queue else None)
                 except MlflowException as error:
                     if not may_queue:
                         raise

@@ -69,7 +69,7 @@ from mlflow_oci_store.tracking.logged_models import LoggedModels
 from mlflow_oci_store.tracking.model_id import Home
 from mlflow_oci_store.tracking.ordered_client import OrderedClient
 from mlflow_oci_store.tracking.outbox.journal import METRIC, PARAM, REQUEST, TAG, line
-from mlflow_oci_store.tracking.outbox.sealing import Request
+from mlflow_oci_store.tracking.outbox.request import Request
 from mlflow_oci_store.tracking.run_models import (
     with_models,
     without_reserved,

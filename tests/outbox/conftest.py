@@ -68,7 +68,7 @@ def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     quick = dataclasses.replace(circuit.BACKOFF, uniform=lambda low, high: min(high, 0.03))
     monkeypatch.setattr(circuit, "BACKOFF", quick)
     monkeypatch.setattr(outbox, "BACKOFF", quick)
-    monkeypatch.setattr(ordered_client, "END_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(ordered_client, "_END_PATIENCE_SECONDS", 0.3)
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from mlflow.exceptions import MlflowException
 
 from mlflow_oci_store.tracking.outbox.inventory import boxes_in
 from mlflow_oci_store.tracking.outbox.journal import METRIC, PARAM
-from mlflow_oci_store.tracking.outbox.ledger import FILE, Ledger
+from mlflow_oci_store.tracking.outbox.ledger import Ledger
+from mlflow_oci_store.tracking.outbox.target import LEDGER_FILE
 
 from .clock import Clock
 from .stepped import SteppedOutbox, TokenService, failure, settings
@@ -160,9 +161,9 @@ def test_a_damaged_ledger_is_named_and_stops_nothing_else(
     left: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    for file in left.glob(f"{FILE}*"):
+    for file in left.glob(f"{LEDGER_FILE}*"):
         file.write_bytes(b"\0" * file.stat().st_size)
-    (left / FILE).write_bytes(b"not a database" * 1000)
+    (left / LEDGER_FILE).write_bytes(b"not a database" * 1000)
     heir = heir_of(outbox)
     heir.log(OTHER, METRIC, Metric("m", 0.5, 1, 1))
     heir.run(clock)
@@ -177,7 +178,7 @@ def test_a_damaged_ledger_is_named_and_stops_nothing_else(
 def test_a_ledger_of_a_later_release_is_left_alone(
     outbox: SteppedOutbox, left: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    connection = sqlite3.connect(left / FILE)
+    connection = sqlite3.connect(left / LEDGER_FILE)
     connection.execute("PRAGMA user_version = 2")
     connection.close()
     assert not heir_of(outbox).is_busy()

@@ -23,9 +23,10 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow_oci_store.client.retry_token import new_retry_token
 from mlflow_oci_store.tracking.outbox import moment
 from mlflow_oci_store.tracking.outbox.journal import METRIC, PARAM, REQUEST, TAG, line
-from mlflow_oci_store.tracking.outbox.ledger import FILE, Ledger
+from mlflow_oci_store.tracking.outbox.ledger import Ledger
 from mlflow_oci_store.tracking.outbox.moment import Moment
-from mlflow_oci_store.tracking.outbox.sealing import Request
+from mlflow_oci_store.tracking.outbox.request import Request
+from mlflow_oci_store.tracking.outbox.target import LEDGER_FILE
 
 from .clock import Clock
 from .stepped import SteppedOutbox, TokenService, failure, settings, token_invalidated
@@ -222,7 +223,7 @@ class Histories(RuleBasedStateMachine):
 
     def dead(self) -> Iterator[str]:
         kinds = {METRIC: "metrics", PARAM: "params", TAG: "tags"}
-        for path in self.folder.glob(f"*/*/{FILE}"):
+        for path in self.folder.glob(f"*/*/{LEDGER_FILE}"):
             opened = Ledger(path.parent, read_only=True)
             for letter in opened.dead_letters():
                 body = {kinds[letter.kind]: [json.loads(letter.content)]}

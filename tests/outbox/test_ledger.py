@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from mlflow_oci_store.tracking.outbox.journal import METRIC
-from mlflow_oci_store.tracking.outbox.ledger import FILE, Ledger, Refusal, Sealed
+from mlflow_oci_store.tracking.outbox.ledger import Ledger, Refusal, Sealed
 from mlflow_oci_store.tracking.outbox.moment import Moment
+from mlflow_oci_store.tracking.outbox.target import LEDGER_FILE
 
 RUN = "0" * 32
 REFUSAL = Refusal("Because.", "INVALID_PARAMETER_VALUE", 400, "InvalidParameter", "request")
@@ -84,7 +85,7 @@ def test_files_are_for_their_user_alone(ledger: Ledger, tmp_path: Path) -> None:
 @pytest.mark.parametrize("version", [2, 99])
 def test_another_layout_is_refused(tmp_path: Path, version: int) -> None:
     Ledger(tmp_path).close()
-    connection = sqlite3.connect(tmp_path / FILE)
+    connection = sqlite3.connect(tmp_path / LEDGER_FILE)
     connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
     for read_only in (False, True):
@@ -93,13 +94,13 @@ def test_another_layout_is_refused(tmp_path: Path, version: int) -> None:
 
 
 def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_bytes(b"something else" * 100)
+    (tmp_path / LEDGER_FILE).write_bytes(b"something else" * 100)
     with pytest.raises(sqlite3.DatabaseError):
         Ledger(tmp_path)
 
 
 def test_a_ledger_that_was_never_filled_is_filled(tmp_path: Path) -> None:
-    (tmp_path / FILE).touch()
+    (tmp_path / LEDGER_FILE).touch()
     ledger = Ledger(tmp_path)
     assert ledger.sealed() == []
     ledger.close()

@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from mlflow_oci_store.tracking.outbox import moment
 from mlflow_oci_store.tracking.outbox.journal import METRIC, REQUEST, TAG, line
 from mlflow_oci_store.tracking.outbox.moment import Moment
-from mlflow_oci_store.tracking.outbox.sealing import Request
+from mlflow_oci_store.tracking.outbox.request import Request
 
 from .clock import Clock
 from .stepped import SteppedOutbox, TokenService, failure, settings

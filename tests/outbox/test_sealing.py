@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from mlflow_oci_store.tracking.outbox.journal import DAMAGED, METRIC, PARAM, REQUEST, TAG, Line
 from mlflow_oci_store.tracking.outbox.moment import Moment
-from mlflow_oci_store.tracking.outbox.sealing import Request, seal
+from mlflow_oci_store.tracking.outbox.request import Request
+from mlflow_oci_store.tracking.outbox.sealing import seal
 
 RUN = "0" * 32
 LISTS = {METRIC: "metrics", PARAM: "params", TAG: "tags"}

@@ -23,8 +23,9 @@ from mlflow_oci_store.tracking.outbox.journal import (
 )
 from mlflow_oci_store.tracking.outbox.ledger import DeadLetter, Ledger
 from mlflow_oci_store.tracking.outbox.process_lock import ProcessLock
-from mlflow_oci_store.tracking.outbox.sealing import Request
-from mlflow_oci_store.tracking.outbox.spool import LOCK_FILE, spool_folders
+from mlflow_oci_store.tracking.outbox.request import Request
+from mlflow_oci_store.tracking.outbox.spool import LOCK_FILE
+from mlflow_oci_store.tracking.outbox.target import spool_folders
 
 Json = dict[str, Any]
 

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlflow_oci_store.tracking.outbox.moment import Moment
+from mlflow_oci_store.tracking.outbox.target import LEDGER_FILE
 
-FILE = "ledger.sqlite"
 _VERSION = 1
 _SCHEMA = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -131,7 +131,7 @@ class Ledger:
 
     def __init__(self, folder: Path, *, sync: bool = False, read_only: bool = False) -> None:
         self._lock = threading.Lock()
-        path = folder / FILE
+        path = folder / LEDGER_FILE
         if not read_only:
             # SQLite gives its other files the mode of this one.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))

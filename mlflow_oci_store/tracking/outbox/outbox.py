@@ -45,14 +45,13 @@ from mlflow_oci_store.tracking.outbox.circuit import BACKOFF, Circuit
 from mlflow_oci_store.tracking.outbox.delivery import Delivery
 from mlflow_oci_store.tracking.outbox.lane import Lane
 from mlflow_oci_store.tracking.outbox.ledger import Sealed
-from mlflow_oci_store.tracking.outbox.spool import Spool, target_folder, unsent_folders
+from mlflow_oci_store.tracking.outbox.spool import Spool
+from mlflow_oci_store.tracking.outbox.target import target_folder, unsent_folders
 from mlflow_oci_store.tracking.outbox.ticket import Ticket
 from mlflow_oci_store.tracking.outbox.verdict import Verdict, verdict_on
 
 # How long a line waits for others to go with it.
 LINGER_SECONDS = 0.1
-# How long the end of a run waits for a service that is out of reach.
-END_PATIENCE_SECONDS = 5.0
 _MOST_WORKERS = 8
 # Journals of more runs than this are not kept open when there is nothing to send.
 _MOST_IDLE_LANES = 64

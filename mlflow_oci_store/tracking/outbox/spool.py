@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import logging
 import os
@@ -27,12 +26,12 @@ from pathlib import Path
 from mlflow_oci_store import __version__
 from mlflow_oci_store.settings import Settings
 from mlflow_oci_store.tracking.outbox.journal import Journal, damaged_in, journals_in, segments_in
-from mlflow_oci_store.tracking.outbox.ledger import FILE, Ledger
+from mlflow_oci_store.tracking.outbox.ledger import Ledger
 from mlflow_oci_store.tracking.outbox.moment import Moment
 from mlflow_oci_store.tracking.outbox.process_lock import ProcessLock
+from mlflow_oci_store.tracking.outbox.target import target_folder
 
 LOCK_FILE = "owner.lock"
-_TARGET_DIGITS = 16
 
 _logger = logging.getLogger(__name__)
 
@@ -147,37 +146,6 @@ def _next_name(target: Path) -> str:
     numbers = [int(it.name.partition("-")[0], 16) for it in target.glob("????????????????-*")]
     number = max([time.time_ns(), *(it + 1 for it in numbers)])
     return f"{number:016x}-{uuid.uuid4().hex[:8]}"
-
-
-def target_folder(settings: Settings) -> Path:
-    """Where the processes' folders for a platform and workspace are.
-
-    Args:
-        settings: Those of a store. Who signs makes no difference: what was logged to a place is
-            sent by whoever logs there next, but never in the name of another user principal.
-    """
-    place = (
-        settings.platform_id,
-        settings.workspace_key,
-        settings.endpoint or "",
-        settings.user_principal or "",
-    )
-    digest = hashlib.sha256("\n".join(place).encode()).hexdigest()
-    return Path(settings.outbox_dir) / digest[:_TARGET_DIGITS]
-
-
-def spool_folders(target: Path) -> list[Path]:
-    """The folders of processes, living or dead, for a target, the oldest first."""
-    try:
-        return sorted(path for path in target.iterdir() if (path / FILE).exists())
-    except OSError:
-        # It is not there, or nothing can be there; who wants to write there is told why not.
-        return []
-
-
-def unsent_folders(target: Path) -> list[Path]:
-    """Those of them that hold something which the service may not have."""
-    return [path for path in spool_folders(target) if segments_in(path)]
 
 
 def delete_dead(path: Path) -> bool:

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import pytest
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import (
+    BAD_REQUEST,
+    DEADLINE_EXCEEDED,
+    TEMPORARILY_UNAVAILABLE,
+)
 
 from mlflow_oci_store.errors import (
     OciDataPlatformException,
@@ -14,7 +19,7 @@ from mlflow_oci_store.tracking.outbox.verdict import Verdict, is_outage, verdict
 
 
 def answered(status: int | None, oci_code: str | None = "Some") -> OciDataPlatformException:
-    code = "TEMPORARILY_UNAVAILABLE" if status is None else error_code_of(status, oci_code)
+    code = TEMPORARILY_UNAVAILABLE if status is None else error_code_of(status, oci_code)
     return OciDataPlatformException(
         "Because.", code, operation="log_experiment_run_batch", status=status, oci_code=oci_code
     )
@@ -48,9 +53,9 @@ def test_a_token_that_is_used_up_means_that_the_change_took_effect() -> None:
     ("error", "outage"),
     [
         (answered(None), True),
-        (OciDataPlatformException("late", "DEADLINE_EXCEEDED", operation="o"), True),
+        (OciDataPlatformException("late", DEADLINE_EXCEEDED, operation="o"), True),
         *((answered(status), True) for status in (429, 500, 502, 503, 504)),
-        (OciDataPlatformException("certificate", "BAD_REQUEST", operation="o"), False),
+        (OciDataPlatformException("certificate", BAD_REQUEST, operation="o"), False),
         (MlflowException("no credentials"), False),
         *((answered(status), False) for status in (400, 401, 403, 404, 409, 413)),
     ],

@@ -17,11 +17,12 @@ import importlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +30,7 @@ from harness import recording, server, table
 from harness.crew import Crew
 from harness.peer import FOLDER, PEERS, install, version
 from harness.profile import write_profile
-from harness.row import Row, Stage
+from harness.row import Row, Stage, Storage
 
 MODULES = (
     "rows.calls",
@@ -40,6 +41,7 @@ MODULES = (
     "rows.artifacts",
 )
 DELAY_SECONDS = 0.02
+ROOM_BYTES = 6 << 30
 
 
 class Chosen(NamedTuple):
@@ -75,25 +77,44 @@ def stage(folder: Path, *, quick: bool, emulator: bool = False) -> Iterator[Stag
     try:
         instant, slow = (f"http://127.0.0.1:{port}" for port in process.stdout.readline().split())
         plain = Stage(instant, slow, str(folder), str(write_profile(folder)), quick)
-        with _emulator(folder) if emulator else nullcontext({}) as addresses:
-            yield plain._replace(**addresses)
+        with ExitStack() as running:
+            if emulator:
+                plain = plain._replace(
+                    storage=running.enter_context(_emulator(folder / "storage", 0)),
+                    slow_storage=running.enter_context(_emulator(folder / "slow", DELAY_SECONDS)),
+                )
+            yield plain
     finally:
         process.stdin.close()
         process.wait()
 
 
 @contextmanager
-def _emulator(folder: Path) -> Iterator[dict[str, str]]:
-    from mlflow_oci_store.emulator import AidpEmulator
+def _emulator(folder: Path, delay: float) -> Iterator[Storage]:
+    from mlflow_oci_store.emulator import AidpEmulator, Delay, Fault
 
-    with AidpEmulator(folder / "emulator") as running:
-        yield {
-            "emulator_uri": running.tracking_uri,
-            "object_storage": running.endpoint,
-            "emulator_config_file": running.config_file,
-            "emulator_profile": running.profile,
-            "bucket": f"oci://{running.bucket}@{running.namespace}",
-        }
+    with AidpEmulator(folder) as running:
+        if delay:
+            running.faults.add(Fault(Delay(delay), operation="put_object"))
+        yield Storage(
+            running.tracking_uri,
+            running.endpoint,
+            running.config_file,
+            running.profile,
+            f"oci://{running.bucket}@{running.namespace}",
+        )
+
+
+def fast_folder() -> str | None:
+    """Find a place in memory: a disk that others write to would be measured instead of a client.
+
+    Returns:
+        It, if it has room for what the rows write; None for the usual place.
+    """
+    memory = Path("/dev/shm")
+    if memory.is_dir() and shutil.disk_usage(memory).free > ROOM_BYTES:
+        return str(memory)
+    return None
 
 
 def measure(crew: Crew, chosen: Chosen, turns: int) -> dict[str, list[float]]:
@@ -107,8 +128,10 @@ def measure(crew: Crew, chosen: Chosen, turns: int) -> dict[str, list[float]]:
             figure = crew.turn(piece.peer, module, row.name, piece.label)
             if turn >= 0:
                 figures[piece.label].append(figure)
-        print(f"\r{row.name}: {turn + 1} of {turns}", end="", file=sys.stderr, flush=True)
-    print("\r\033[K", end="", file=sys.stderr, flush=True)
+        if sys.stderr.isatty():
+            print(
+                f"\r\033[K{row.name}: {turn + 1} of {turns}", end="\r", file=sys.stderr, flush=True
+            )
     return figures
 
 
@@ -138,7 +161,7 @@ def main() -> None:
     results: list[dict[str, object]] = []
     documented: list[str] = []
     with (
-        tempfile.TemporaryDirectory() as folder,
+        tempfile.TemporaryDirectory(dir=fast_folder()) as folder,
         stage(
             Path(folder),
             quick=arguments.quick,

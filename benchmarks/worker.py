@@ -13,7 +13,7 @@ import os
 import sys
 from typing import Any
 
-from harness.row import Measure, Row, Stage
+from harness.row import Measure, Row, Stage, Storage
 
 
 def main() -> None:
@@ -26,13 +26,20 @@ def main() -> None:
     for line in sys.stdin:
         order: dict[str, Any] = json.loads(line)
         if "stage" in order:
-            stage = Stage(**order["stage"])
+            stage = _stage(order["stage"])
             continue
         assert stage is not None
         key = (order["module"], order["row"], order["piece"])
         if key not in prepared:
             prepared[key] = _prepare(*key, stage)
         print(json.dumps(prepared[key]()), file=answers)
+
+
+def _stage(fields: dict[str, Any]) -> Stage:
+    storages = {
+        name: Storage(*fields[name]) for name in ("storage", "slow_storage") if fields[name]
+    }
+    return Stage(**{**fields, **storages})
 
 
 def _prepare(module: str, row_name: str, label: str, stage: Stage) -> Measure:

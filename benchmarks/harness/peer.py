@@ -54,12 +54,8 @@ PEERS = {
         Peer("ours", _OURS, "mlflow-oci-store"),
         Peer("floor", _OURS, "mlflow-oci-store"),
         Peer("mlflow", (_MLFLOW,), "mlflow"),
-        Peer(
-            "mlflow-buffered",
-            (_MLFLOW,),
-            "mlflow",
-            {"MLFLOW_ASYNC_LOGGING_BUFFERING_SECONDS": "1"},
-        ),
+        # MLflow's own queue at its best: it gathers what is logged within a second.
+        Peer("mlflow-queue", (_MLFLOW,), "mlflow", {"MLFLOW_ASYNC_LOGGING_BUFFERING_SECONDS": "1"}),
         Peer("wandb", ("wandb==0.31.0",), "wandb", {"WANDB_MODE": "offline", "WANDB_SILENT": "1"}),
         Peer("aidp", ("aidp-python-client==5.1.1",), "aidp-python-client"),
         Peer(
@@ -74,6 +70,9 @@ PEERS = {
             },
         ),
         Peer("oci-mlflow", (_MLFLOW, "oci-mlflow==1.0.3"), "oci-mlflow"),
+        Peer(
+            "wandb", ("wandb==0.31.0",), "wandb", {"WANDB_MODE": "offline", "WANDB_SILENT": "true"}
+        ),
     )
 }
 

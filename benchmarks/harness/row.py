@@ -19,6 +19,24 @@ Measure = Callable[[], float]
 """Does the work once and returns the figure of this turn."""
 
 
+class Storage(NamedTuple):
+    """An emulator, for its Object Storage.
+
+    Attributes:
+        tracking_uri: Its tracking URI.
+        endpoint: Its address.
+        config_file: An OCI configuration file with one of its users.
+        profile: The profile in there.
+        bucket: ``oci://<bucket>@<namespace>``, where it keeps artifacts.
+    """
+
+    tracking_uri: str
+    endpoint: str
+    config_file: str
+    profile: str
+    bucket: str
+
+
 class Stage(NamedTuple):
     """What pieces of work find around them.
 
@@ -28,12 +46,8 @@ class Stage(NamedTuple):
         folder: A folder for files, which goes when the benchmark ends.
         config_file: An OCI configuration file whose default profile has an API key.
         quick: Whether less is to be done than the row says.
-        emulator_uri: Tracking URI of the emulator; this and what follows is empty unless a row
-            asks for the emulator.
-        object_storage: Its address.
-        emulator_config_file: An OCI configuration file with one of its users.
-        emulator_profile: The profile in there.
-        bucket: ``oci://<bucket>@<namespace>``, where it keeps artifacts.
+        storage: An emulator; None unless a row asks for it, as the next.
+        slow_storage: One that puts an object 20 ms later.
     """
 
     instant: str
@@ -41,11 +55,8 @@ class Stage(NamedTuple):
     folder: str
     config_file: str
     quick: bool
-    emulator_uri: str = ""
-    object_storage: str = ""
-    emulator_config_file: str = ""
-    emulator_profile: str = ""
-    bucket: str = ""
+    storage: Storage | None = None
+    slow_storage: Storage | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,8 @@ class Goal:
         at_most: The largest ratio or figure that is good, or None.
         at_least: The smallest ratio or figure that is good, or None.
         at_most_over: How much more the figure may be, in the row's unit, or None.
+        best: Whether the best turns are compared, not the turns one by one: for a difference that
+            is small beside what two turns of the same differ by.
     """
 
     of: str
@@ -83,6 +96,7 @@ class Goal:
     at_most: float | None = None
     at_least: float | None = None
     at_most_over: float | None = None
+    best: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,7 +110,7 @@ class Row:
         goals: What is to come out.
         turns: How many turns everybody has.
         quick_turns: The same for a quick run.
-        emulator: Whether the row needs the emulator.
+        emulator: Whether the row needs the emulators.
     """
 
     name: str

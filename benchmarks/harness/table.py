@@ -1,7 +1,8 @@
 """Figures to verdicts, and verdicts to a table and to JSON.
 
 A goal is judged by the median over the turns of what one figure was to the other in the same turn:
-a turn in which the machine was busy with something else was slow for both.
+a turn in which the machine was busy with something else was slow for both. A few are judged by the
+best turns of each.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ def _verdict(row: Row, goal: Goal, figures: Figures) -> Verdict:
     if goal.to is None:
         return _judged(goal, statistics.median(of) / UNITS[row.unit], row.unit)
     to = figures[goal.to]
+    if goal.best:
+        of, to = [min(of)], [min(to)]
     if goal.at_most_over is not None:
         reached = statistics.median(map(operator.sub, of, to)) / UNITS[row.unit]
         wanted = f"at most {goal.at_most_over:g} {row.unit} over"
@@ -66,9 +69,8 @@ def lines(row: Row, figures: Figures) -> list[str]:
     for piece in row.pieces:
         taken = [figure / UNITS[row.unit] for figure in figures[piece.label]]
         low, high = _quartiles(taken)
-        laid_out.append(
-            f"  {piece.label:<36} {statistics.median(taken):>10,.1f}   {low:,.1f} to {high:,.1f}"
-        )
+        median = _number(statistics.median(taken))
+        laid_out.append(f"  {piece.label:<36} {median:>10}   {_number(low)} to {_number(high)}")
     for verdict in verdicts(row, figures):
         goal, met = verdict.goal, "met" if verdict.met else "NOT MET"
         compared = f"{goal.of} to {goal.to}" if goal.to else goal.of
@@ -78,21 +80,17 @@ def lines(row: Row, figures: Figures) -> list[str]:
 
 def markdown(row: Row, figures: Figures) -> list[str]:
     """Give a row's lines of the table in docs/performance.md."""
-    medians = {
-        label: statistics.median(taken) / UNITS[row.unit] for label, taken in figures.items()
-    }
-    spread = {
-        label: "{:,.1f} to {:,.1f}".format(*_quartiles([it / UNITS[row.unit] for it in taken]))
-        for label, taken in figures.items()
-    }
+    unit = UNITS[row.unit]
 
-    def stated(label: str | None) -> str:
+    def described(label: str | None) -> str:
         if label is None:
             return ""
-        return f"{label}: {medians[label]:,.1f} {row.unit} ({spread[label]})"
+        taken = [figure / unit for figure in figures[label]]
+        low, high = map(_number, _quartiles(taken))
+        return f"{label}: {_number(statistics.median(taken))} {row.unit} ({low} to {high})"
 
     return [
-        f"| {row.name} | {stated(verdict.goal.of)} | {stated(verdict.goal.to)} "
+        f"| {row.name} | {described(verdict.goal.of)} | {described(verdict.goal.to)} "
         f"| {verdict.reached:,.2f} | {verdict.wanted} | {'met' if verdict.met else '**not met**'} |"
         for verdict in verdicts(row, figures)
     ]
@@ -114,6 +112,13 @@ def as_json(row: Row, figures: Figures) -> dict[str, object]:
             for verdict in verdicts(row, figures)
         ],
     }
+
+
+def _number(figure: float) -> str:
+    """Three digits and more, as many as tell figures apart."""
+    if figure >= 100:
+        return f"{figure:,.0f}"
+    return f"{figure:.1f}" if figure >= 10 else f"{figure:.2f}"
 
 
 def _quartiles(taken: Sequence[float]) -> tuple[float, float]:

@@ -191,7 +191,7 @@ def _ours(work: Callable[[Any, Stage], Measure], name: str) -> Piece:
 
 
 def _mlflow(work: Callable[[Any, Stage], Measure]) -> Piece:
-    return Piece(_MLFLOW, "mlflow-buffered", lambda it: work(rest_store(it.instant), it))
+    return Piece(_MLFLOW, "mlflow-queue", lambda it: work(rest_store(it.instant), it))
 
 
 def _median_call(store: Any, stage: Stage) -> Measure:
@@ -274,7 +274,7 @@ ROWS: Sequence[Row] = [
         unit="MB",
         pieces=[
             Piece(_OURS, "ours", _backlog("ours", 0)),
-            Piece(_MLFLOW, "mlflow-buffered", _backlog("mlflow", 0)),
+            Piece(_MLFLOW, "mlflow-queue", _backlog("mlflow", 0)),
         ],
         goals=[Goal(_OURS, at_most=64), Goal(_OURS, _MLFLOW)],
         turns=1,

@@ -8,6 +8,7 @@ credentials after a 401, and both matter to an upload that takes an hour.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import time
@@ -21,9 +22,16 @@ from cachetools import TTLCache
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
+from mlflow_oci_store.artifacts.checksum import content_md5
+from mlflow_oci_store.artifacts.direct_put import DirectPut
 from mlflow_oci_store.artifacts.location import Location
 from mlflow_oci_store.client.auth import Authenticator
-from mlflow_oci_store.client.connection import ConnectionRefusedForGood, connection_failure
+from mlflow_oci_store.client.connection import (
+    Connection,
+    ConnectionFailed,
+    ConnectionRefusedForGood,
+    connection_failure,
+)
 from mlflow_oci_store.client.failure import refused, unreachable
 from mlflow_oci_store.client.retry import Retries, RetryPolicy, is_transient, retry_after_seconds
 from mlflow_oci_store.client.retry_token import new_request_id
@@ -43,9 +51,6 @@ Send = Callable[..., "Response"]
 _THREADS = 16
 # Idle connections to keep for the threads of both pools, and those of the caller.
 _CONNECTIONS = 4 * _THREADS
-# OCI's client asks before every upload whether the service would take it, and waits for the answer.
-# That saves sending what is refused anyway, and costs a round trip: too much for a small file.
-_WORTH_ASKING_BYTES = 1024 * 1024
 
 
 class ObjectStorage:
@@ -64,6 +69,8 @@ class ObjectStorage:
         self._authenticator = Authenticator(settings)
         self._retry_policy = RetryPolicy.of(settings)
         self._client: ObjectStorageClient | None = None
+        self._direct_put: DirectPut | None = None
+        self._endpoint = ""
         self.files = ThreadPoolExecutor(_THREADS, "mlflow-oci-files")
         self.parts = ThreadPoolExecutor(_THREADS, "mlflow-oci-parts")
 
@@ -84,13 +91,39 @@ class ObjectStorage:
             OciDataPlatformException: It failed, after the retries that made sense.
             MlflowException: The credentials cannot be used.
         """
+        method = getattr(self._client or self._connect(), operation)
+        return self._repeated(operation, partial(method, place.namespace, place.bucket), attempt)
+
+    def put(self, place: Location, name: str, content: bytes, content_type: str) -> None:
+        """Put an object whose content is held in memory, with as many tries as it takes.
+
+        Args:
+            place: Namespace and bucket.
+            name: The object's name; an object that has it is replaced.
+            content: Its content.
+            content_type: What is in it.
+
+        Raises:
+            OciDataPlatformException: as ``call`` does.
+            MlflowException: as ``call`` does.
+        """
+        client = self._client or self._connect()
+        method = partial(self._direct_put or client.put_object, place.namespace, place.bucket)
+        checksum = content_md5(hashlib.md5(content, usedforsecurity=False).digest())
+
+        def attempt(send: Send) -> None:
+            send(name, content, content_md5=checksum, content_type=content_type)
+
+        self._repeated("put_object", method, attempt)
+
+    def _repeated(
+        self, operation: str, method: Callable[..., Any], attempt: Callable[[Send], T]
+    ) -> T:
         # What OCI's client raises, and what reading a body raises. It has a copy of requests, and
         # in older releases one of urllib3.
         from oci._vendor.requests.exceptions import BaseHTTPError, RequestException
         from oci.exceptions import ServiceError
 
-        client = self._client or self._connect()
-        method = partial(getattr(client, operation), place.namespace, place.bucket)
         retries = Retries(self._retry_policy)
         may_refresh = True
         while True:
@@ -110,15 +143,9 @@ class ObjectStorage:
                 worth_a_retry = is_transient(error.status, error.code)
                 if worth_a_retry:
                     retry_after = retry_after_seconds(error.headers.get("retry-after"), time.time())
-            except (RequestException, BaseHTTPError) as error:
-                judged = connection_failure(error)
-                failure = unreachable(
-                    operation,
-                    client.base_client.get_endpoint(),
-                    judged,
-                    request_id,
-                    retries.count,
-                )
+            except (RequestException, BaseHTTPError, ConnectionFailed) as error:
+                judged = error if isinstance(error, ConnectionFailed) else connection_failure(error)
+                failure = unreachable(operation, self._endpoint, judged, request_id, retries.count)
                 cause = error
                 worth_a_retry = not isinstance(judged, ConnectionRefusedForGood)
             if not worth_a_retry or not retries.pause(failure.message, retry_after):
@@ -173,6 +200,14 @@ class ObjectStorage:
             adapter.init_poolmanager(
                 1, _CONNECTIONS, socket_options=HTTPConnection.default_socket_options
             )
+        self._endpoint = client.base_client.get_endpoint()
+        # The host depends on the namespace if OCI_REALM_SPECIFIC_SERVICE_ENDPOINT_TEMPLATE_ENABLED
+        # says so; OCI's client knows how.
+        if "{" not in self._endpoint:
+            connection = Connection(
+                self._endpoint, verify=settings.verify, client_cert=settings.client_cert
+            )
+            self._direct_put = DirectPut(connection, self._authenticator, settings.timeout)
         self._client = client
         return client
 
@@ -244,8 +279,6 @@ def _signer(authenticator: Authenticator) -> Any:
             """Have no credentials."""
 
         def do_request_sign(self, request: Any, enforce_content_headers: bool = True) -> Any:
-            if int(request.headers.get("content-length") or 0) < _WORTH_ASKING_BYTES:
-                request.headers.pop("expect", None)
             body = request.body if enforce_content_headers else None
             content = body.encode() if isinstance(body, str) else body
             host = urlsplit(request.url).netloc

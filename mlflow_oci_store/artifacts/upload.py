@@ -35,6 +35,8 @@ PART_SIZE_HEADER = "opc-meta-mlflow-part-size"
 _MAX_PARTS = 10_000
 # How much is read and sent at once; more than HTTP libraries would take, which saves time.
 _CHUNK_BYTES = 1024 * 1024
+# Files up to this size are held in memory, one for each thread.
+_HELD_BYTES = 1024 * 1024
 
 _logger = logging.getLogger(__name__)
 
@@ -60,6 +62,9 @@ def upload(storage: ObjectStorage, place: Location, name: str, file: Path) -> No
     in_parts = size >= max(MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE.get(), 1)
     if in_parts and MLFLOW_ENABLE_MULTIPART_UPLOAD.get():
         _Parts(storage, place, name, file, size).upload()
+        return
+    if size <= _HELD_BYTES:
+        storage.put(place, name, file.read_bytes(), _content_type(name))
         return
     checksum = content_md5(md5_of(file, 0, size))
 

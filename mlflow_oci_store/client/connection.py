@@ -6,10 +6,10 @@
 merging) costs more than the network on a fast link, and none of it is wanted here. A redirect in
 particular is never followed: a signature must not travel to another host.
 
-The pool's connections are urllib3's, too, which connect, verify and tunnel as ever, but they send
-and read with ``http.client`` as it is (``_lean``). What urllib3 does there for streamed bodies,
-compressed answers and odd headers costs as much as the request itself; a body here is bytes, and
-an answer is read whole.
+The pool's connections are urllib3's, too, which connect, verify and tunnel as ever, but they send a
+request that was written down whole, and let ``http.client`` read the answer (``_lean``). What both
+libraries do there for streamed bodies, compressed answers and odd headers costs as much as the
+request itself; a body here is bytes, and an answer is read whole.
 """
 
 from __future__ import annotations
@@ -227,7 +227,7 @@ def _request(method: str, target: str, headers: Mapping[str, str], body: bytes) 
 
 
 def _lean(connection: type[Any]) -> type[Any]:
-    """Derive a connection that sends and reads with ``http.client``'s methods, not urllib3's."""
+    """Derive a connection that sends requests at once and has ``http.client`` read the answers."""
 
     class LeanConnection(connection):
         def request(

@@ -33,7 +33,15 @@ from mlflow_oci_store.client.connection import (
     ConnectionFailed,
     ConnectionRefusedForGood,
 )
-from mlflow_oci_store.client.failure import facts, refused, unreachable
+from mlflow_oci_store.client.failure import (
+    QUOTED_CHARACTERS,
+    UNREADABLE,
+    facts,
+    oci_error,
+    quoted,
+    refused,
+    unreachable,
+)
 from mlflow_oci_store.client.operations import (
     LOGGED_MODEL_ROUTES,
     OPERATIONS,
@@ -56,10 +64,6 @@ Json = dict[str, Any]
 Payload = Mapping[str, Any]
 
 _WITHOUT_BODY = ("GET", "DELETE")
-# How much of an unreadable answer an error quotes.
-_QUOTED_CHARACTERS = 200
-# What reading an answer of another shape raises, one that is nested too deeply included.
-_UNREADABLE = (KeyError, TypeError, ValueError, RecursionError)
 
 _USER_AGENT = (
     f"mlflow-oci-store/{__version__} mlflow/{MLFLOW_VERSION} python/{platform.python_version()}"
@@ -252,7 +256,7 @@ class DataPlatformClient:
     def _refused(
         self, row: Operation, answer: Answer, request_id: str, retries: int
     ) -> OciDataPlatformException:
-        oci_code, message = _oci_error(answer)
+        oci_code, message = oci_error(answer)
         return refused(
             row.name,
             answer.status,
@@ -295,32 +299,15 @@ def _parsed(
         if not isinstance(content, dict):
             raise TypeError(f"a JSON {type(content).__name__} where an object was expected")
         return parse(content)
-    except (*_UNREADABLE, AttributeError, OverflowError) as error:
+    except (*UNREADABLE, AttributeError, OverflowError) as error:
         request_id = answer.headers.get("opc-request-id") or request_id
-        reason = f"{type(error).__name__}: {error}"[:_QUOTED_CHARACTERS]
+        reason = f"{type(error).__name__}: {error}"[:QUOTED_CHARACTERS]
         raise OciDataPlatformException(
             f"{row.name}: the service's answer cannot be read ({reason}). It begins: "
-            f"{_quoted(body)} ({facts(request_id, retries)})",
+            f"{quoted(body)} ({facts(request_id, retries)})",
             INTERNAL_ERROR,
             operation=row.name,
             status=answer.status,
             request_id=request_id,
             retries=retries,
         ) from error
-
-
-def _oci_error(answer: Answer) -> tuple[str | None, str]:
-    try:
-        content = json.loads(answer.body)
-        code, message = content["code"], content["message"]
-    except _UNREADABLE:
-        code = message = None
-    if isinstance(code, str) and isinstance(message, str):
-        return code, message.rstrip(".") + "."
-    quoted = _quoted(answer.body) if answer.body else "no explanation"
-    return None, f"not an answer of OCI ({quoted})."
-
-
-def _quoted(body: bytes) -> str:
-    text = body[: 4 * _QUOTED_CHARACTERS].decode("utf-8", "replace")
-    return repr(text[:_QUOTED_CHARACTERS])

@@ -6,6 +6,7 @@ error bodies and fail to be reached for the same reasons, so both are explained 
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 
@@ -16,6 +17,7 @@ from mlflow.protos.databricks_pb2 import (
 )
 
 from mlflow_oci_store.client.connection import (
+    Answer,
     ConnectionFailed,
     ConnectionRefusedForGood,
     ConnectionTimedOut,
@@ -25,6 +27,10 @@ from mlflow_oci_store.errors import OciDataPlatformException, error_code_of, hin
 
 # OCI refuses a signature whose date is further off than this.
 _MAX_CLOCK_SKEW_SECONDS = 300.0
+# How much of an unreadable answer an error quotes.
+QUOTED_CHARACTERS = 200
+# What reading an answer of another shape raises, one that is nested too deeply included.
+UNREADABLE = (KeyError, TypeError, ValueError, RecursionError)
 
 
 def unreachable(
@@ -104,6 +110,29 @@ def refused(
         request_id=request_id,
         retries=retries,
     )
+
+
+def oci_error(answer: Answer) -> tuple[str | None, str]:
+    """Read OCI's error body: its code, and its message as a sentence.
+
+    Args:
+        answer: The answer of either service; with another body it has no code, and is quoted.
+    """
+    try:
+        content = json.loads(answer.body)
+        code, message = content["code"], content["message"]
+    except UNREADABLE:
+        code = message = None
+    if isinstance(code, str) and isinstance(message, str):
+        return code, message.rstrip(".") + "."
+    shown = quoted(answer.body) if answer.body else "no explanation"
+    return None, f"not an answer of OCI ({shown})."
+
+
+def quoted(body: bytes) -> str:
+    """Quote the beginning of a body that cannot be read."""
+    text = body[: 4 * QUOTED_CHARACTERS].decode("utf-8", "replace")
+    return repr(text[:QUOTED_CHARACTERS])
 
 
 def facts(request_id: str, retries: int) -> str:

@@ -300,6 +300,20 @@ def test_the_default_endpoint_is_that_of_oracles_client(
     assert caught.value.error_code == "TEMPORARILY_UNAVAILABLE"
 
 
+def test_an_endpoint_that_depends_on_the_namespace_is_left_to_oracles_client(
+    aidp_emulator: AidpEmulator, root: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("OCI_CLI_CONFIG_FILE", aidp_emulator.config_file)
+    monkeypatch.setenv("OCI_CLI_PROFILE", aidp_emulator.profile)
+    monkeypatch.setenv("OCI_CLI_REGION", "us-ashburn-1")
+    monkeypatch.setenv("OCI_REALM_SPECIFIC_SERVICE_ENDPOINT_TEMPLATE_ENABLED", "true")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    (tmp_path / "small").write_text("small")
+    with pytest.raises(MlflowException, match=r"put_object: no answer .*customer-oci\.com.* proxy"):
+        OciArtifactRepository(root, "file:///somewhere").log_artifact(tmp_path / "small")
+
+
 def _log_in_child(repository: OciArtifactRepository, folder: str) -> None:
     repository.log_artifacts(folder, "child")
     repository.download_artifacts("child", folder)

@@ -75,6 +75,24 @@ def test_an_upload_survives_what_passes(
     assert storage.get("file") == WRITES[operation]
 
 
+@pytest.mark.parametrize("size", [0, 2**20, 2**20 + 1, 3 * 2**20])
+@pytest.mark.parametrize("action", PASSING.values(), ids=PASSING)
+def test_an_upload_in_one_request_survives_what_passes(
+    aidp_emulator: AidpEmulator,
+    repository: OciArtifactRepository,
+    storage: Storage,
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    size: int,
+    action: Action,
+) -> None:
+    monkeypatch.setenv("MLFLOW_ENABLE_MULTIPART_UPLOAD", "false")
+    file.write_bytes(some_bytes(size))
+    aidp_emulator.faults.add(Fault(action, "put_object", times=3))
+    repository.log_artifact(file)
+    assert storage.get("file") == some_bytes(size)
+
+
 @pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
 @pytest.mark.parametrize("action", [*PASSING.values(), Truncate()], ids=[*PASSING, "truncated"])
 def test_a_download_survives_what_passes(

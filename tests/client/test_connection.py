@@ -139,6 +139,16 @@ def test_an_unpickled_client_calls_the_same_service(
     assert not [line for line in api_key.secret_lines if line.encode() in pickled]
 
 
+@pytest.mark.parametrize("broken", ["a\r\nb: c", "a\n b", "a\rb"])
+def test_a_line_break_cannot_begin_another_header(server: ScriptedServer, broken: str) -> None:
+    connection = Connection(server.endpoint, verify=True, client_cert=None)
+
+    with pytest.raises(ValueError, match="line break"):
+        connection.send("GET", "/path", {"host": "h", "dh-user-principal": broken}, None, 5.0)
+
+    assert server.requests == []
+
+
 # --- TLS -----------------------------------------------------------------------------------------
 
 

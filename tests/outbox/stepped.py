@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
+
 from mlflow_oci_store.client import wire
 from mlflow_oci_store.client.data_platform import DataPlatformClient
 from mlflow_oci_store.errors import OciDataPlatformException, RetryTokenInvalidated, error_code_of
@@ -31,7 +33,7 @@ def settings(folder: Path, **variables: str) -> Settings:
 
 def failure(status: int | None, oci_code: str | None = "Ordered") -> OciDataPlatformException:
     """What a client raises for an answer, or for none."""
-    code = "TEMPORARILY_UNAVAILABLE" if status is None else error_code_of(status, oci_code)
+    code = TEMPORARILY_UNAVAILABLE if status is None else error_code_of(status, oci_code)
     return OciDataPlatformException(
         f"This was ordered: {status}", code, operation="any", status=status, oci_code=oci_code
     )

@@ -77,6 +77,17 @@ class OrderedClient(DataPlatformClient):
         outbox = self._outbox
         return None if outbox is None or outbox.pid != os.getpid() else outbox
 
+    def settle(self) -> None:
+        """Wait for all that this process has put into the outbox.
+
+        Raises:
+            MlflowException: TEMPORARILY_UNAVAILABLE when the service has been out of reach for as
+                long as ``deadline``.
+        """
+        outbox = self.outbox_in_use()
+        if outbox is not None:
+            outbox.settle()
+
     def call(
         self,
         operation: str,

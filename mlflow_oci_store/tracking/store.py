@@ -543,9 +543,7 @@ class OciDataPlatformStore(DroppedTraces, Unsupported, AbstractStore):
             MlflowException: TEMPORARILY_UNAVAILABLE, when it has been out of reach for as long as
                 the setting ``deadline`` says. Nothing is lost then.
         """
-        outbox = self._client.outbox_in_use()
-        if outbox is not None:
-            outbox.settle()
+        self._client.settle()
 
     def end_async_logging(self) -> None:
         """Have everything sent that was accepted, without waiting for it.
@@ -586,6 +584,8 @@ class OciDataPlatformStore(DroppedTraces, Unsupported, AbstractStore):
 
     def get_logged_model(self, model_id: str, allow_deleted: bool = False) -> LoggedModel:
         """Get a model by its id, a deleted one only if it is asked for."""
+        # Its metrics may have been logged to any run.
+        self._client.settle()
         return self._models.get(_required("model_id", model_id), allow_deleted)
 
     def finalize_logged_model(self, model_id: str, status: LoggedModelStatus) -> LoggedModel:

@@ -46,7 +46,7 @@ from mlflow_oci_store.tracking.outbox.delivery import Delivery
 from mlflow_oci_store.tracking.outbox.lane import Lane
 from mlflow_oci_store.tracking.outbox.ledger import Sealed
 from mlflow_oci_store.tracking.outbox.spool import Spool
-from mlflow_oci_store.tracking.outbox.target import target_folder, unsent_folders
+from mlflow_oci_store.tracking.outbox.target import spool_folders, target_folder
 from mlflow_oci_store.tracking.outbox.ticket import Ticket
 from mlflow_oci_store.tracking.outbox.verdict import Verdict, verdict_on
 
@@ -186,8 +186,11 @@ class Outbox:
     # --- taking over -----------------------------------------------------------------------------
 
     def adopt(self) -> None:
-        """Take over what dead processes left for this target, and send it."""
-        for path in unsent_folders(target_folder(self._settings)):
+        """Take over what dead processes left for this target, and send it.
+
+        A folder in which there is nothing is deleted.
+        """
+        for path in spool_folders(target_folder(self._settings)):
             try:
                 spool = Spool.adopt(path, sync=self._settings.outbox_sync == "full")
                 if spool is not None:

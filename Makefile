@@ -8,12 +8,12 @@ SETUP = $(VENV)/.complete
 FRAMEWORKS = $(VENV)/.frameworks
 PYTEST = -m pytest --numprocesses 2 --dist loadgroup
 
-.PHONY: help demo test test-autolog lint bench package clean
+.PHONY: help demo test test-core lint bench package clean
 
 help:
 	@echo 'make demo     train a model against the embedded service and read the runs back'
-	@echo 'make test     lint, type-check, and run the whole test suite with coverage'
-	@echo 'make test-autolog   train with ten frameworks (gigabytes; Spark wants Java 17)'
+	@echo 'make test     lint, type-check, and run all tests; downloads ten training frameworks'
+	@echo 'make test-core   the same without the frameworks and what is trained with them'
 	@echo 'make lint     only the linters and the type checker'
 	@echo 'make bench    side by side with the alternatives, 10 minutes; QUICK=1 takes one'
 	@echo 'make package  build and check wheel and sdist'
@@ -42,14 +42,13 @@ lint: $(SETUP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint
+test: $(FRAMEWORKS)
+
+test test-core: lint
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run $(PYTEST) -m 'not autolog'
+	$(BIN)/coverage run $(PYTEST) $(if $(filter test-core,$@),-m 'not autolog')
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under 95
-
-test-autolog: $(FRAMEWORKS)
-	$(BIN)/python $(PYTEST) -m autolog
 
 bench: $(SETUP)
 	$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick) $(if $(ROWS),--rows '$(ROWS)')

@@ -1,8 +1,9 @@
 """Load models in a process of their own and print what they predict.
 
-    python load.py SCRIPT URI...
+    python load.py SCRIPT '{"TRACKING_URI": ["MODEL_URI", ...], ...}'
 
-The input is the sample of the script that trained them; the output is one JSON object, by URI.
+The input is the sample of the script that trained them; the output is one JSON object, by tracking
+URI and model URI.
 """
 
 import json
@@ -20,6 +21,10 @@ def predictions(uri: str, sample: Any) -> Any:
 
 
 if __name__ == "__main__":
-    script, *uris = sys.argv[1:]
+    script, uris = sys.argv[1:]
     sample = runpy.run_path(script)["sample"]()
-    print(json.dumps({uri: predictions(uri, sample) for uri in uris}))
+    loaded = {}
+    for tracking_uri, models in json.loads(uris).items():
+        mlflow.set_tracking_uri(tracking_uri)
+        loaded[tracking_uri] = {uri: predictions(uri, sample) for uri in models}
+    print(json.dumps(loaded))

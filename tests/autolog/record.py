@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import FileInfo, LoggedModel, Run
+from mlflow.entities import FileInfo, LoggedModel, Metric, Run
 
 # Made up anew for each run.
 _OWN_TAGS = frozenset({"mlflow.runName", "mlflow.parentRunId"})
@@ -24,6 +24,10 @@ _HISTORY_TAG = "mlflow.log-model.history"
 # MLflow writes it beside the files of a model that it loads: into the store, if that is a folder.
 _WRITTEN_BY_LOADING = "registered_model_meta"
 _MEASURED_TIME = re.compile("_time$|runtime|per_second|latency")
+# The commit of the checkout that a script is in, which may move on while the tests run.
+_COMMIT = re.compile(r"\b[0-9a-f]{40}\b")
+# MLflow counts the rows of Spark's data for five seconds, and on a busy machine finds out nothing.
+_COUNTED_IN_TIME = re.compile(r'(?<="approx_count": )(\d+|"unknown")')
 _MODEL_ID = re.compile(r"\bm-[\w-]+")
 _ADDRESS = re.compile("0x[0-9a-f]+")
 # In names of files: TensorBoard's time, host and process, Spark's UUIDs and uids.
@@ -96,7 +100,7 @@ def _run(client: MlflowClient, run: Run, models: list[LoggedModel], names: dict[
         "params": {key: _ADDRESS.sub("0x", value) for key, value in data.params.items()},
         "metrics": {key: client.get_metric_history(info.run_id, key) for key in data.metrics},
         "tags": {
-            key: _MODEL_ID.sub(lambda found: names[found[0]], value)
+            key: _COMMIT.sub("commit", _MODEL_ID.sub(lambda found: names[found[0]], value))
             for key, value in data.tags.items()
             if key not in _OWN_TAGS and key != _HISTORY_TAG
         },
@@ -116,7 +120,13 @@ def _run(client: MlflowClient, run: Run, models: list[LoggedModel], names: dict[
 
 def _dataset(fields: Json) -> Json:
     # Of what a Spark model predicted, the digest is a hash of the plan, with random names in it.
-    return {**fields, "digest": None} if "sparkml_vector" in fields["schema"] else fields
+    digest = None if "sparkml_vector" in fields["schema"] else fields["digest"]
+    return {
+        **fields,
+        "digest": digest,
+        "source": _COMMIT.sub("commit", fields["source"]),
+        "profile": _COUNTED_IN_TIME.sub("rows", fields["profile"]),
+    }
 
 
 def _model(client: MlflowClient, model: LoggedModel) -> Json:
@@ -160,4 +170,8 @@ def _values(runs: list[Json], place: str = "") -> Iterator[tuple[str, float]]:
 
 
 def _sorted(items: Iterable[Json]) -> list[Json]:
-    return sorted(items, key=lambda item: json.dumps(item, sort_keys=True, default=str))
+    def step(metric: Metric) -> int:
+        # Not its value, which may be a time: where a run stands must not depend on chance.
+        return metric.step
+
+    return sorted(items, key=lambda item: json.dumps(item, sort_keys=True, default=step))

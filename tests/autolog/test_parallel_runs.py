@@ -19,12 +19,12 @@ ALPHAS = {"ridge-0.1": "0.1", "ridge-1.0": "1.0", "ridge-10.0": "10.0"}
 
 @pytest.mark.parametrize("way", ["threads", "joblib", "fork", "spawn"])
 def test_runs_side_by_side_keep_apart(way: str, tracking_uri: str, tmp_path: Path) -> None:
-    training = run_script("parallel_runs", tracking_uri, tmp_path, way)
+    expected = run_script("parallel_runs", tracking_uri, tmp_path, way)
 
     client = MlflowClient(tracking_uri)
     runs = {run.info.run_name: run for run in runs_of(client)}
     models = {model.source_run_id: model for model in models_of(client)}
-    assert training.predictions.keys() == runs.keys() == ALPHAS.keys()
+    assert expected.keys() == runs.keys() == ALPHAS.keys()
     assert models.keys() == {run.info.run_id for run in runs.values()}
 
     uris = {}
@@ -38,6 +38,6 @@ def test_runs_side_by_side_keep_apart(way: str, tracking_uri: str, tmp_path: Pat
         assert [it.model_id for it in run.outputs.model_outputs] == [model.model_id]
         uris[name] = f"models:/{model.model_id}"
 
-    loaded = load_models("parallel_runs", tracking_uri, tmp_path, list(uris.values()))
+    loaded = load_models("parallel_runs", tmp_path, {tracking_uri: list(uris.values())})
     for name, uri in uris.items():
-        assert flat(loaded[uri]) == about(training.predictions[name]), name
+        assert flat(loaded[tracking_uri][uri]) == about(expected[name]), name

@@ -40,7 +40,11 @@ def train_and_log(alpha: float) -> tuple[str, list[float]]:
         for step in range(5):
             mlflow.log_metric("alpha_by_step", alpha * step, step=step)
         model = Ridge(alpha=alpha).fit(features, target)
-        mlflow.sklearn.log_model(model, name="model", params={"alpha": alpha})
+        # Left to itself, MLflow loads each model in a further process to see what it imports.
+        requirements = ["scikit-learn"]
+        mlflow.sklearn.log_model(
+            model, name="model", params={"alpha": alpha}, pip_requirements=requirements
+        )
     return f"ridge-{alpha}", model.predict(sample()).tolist()
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from mlflow.entities import LoggedModel, LoggedModelInput, LoggedModelOutput, Metric
+from mlflow.utils import name_utils
 from reference.call import Call
 from reference.pair import Dice, Pair, Side, shared_dice
 
@@ -33,7 +34,7 @@ def shared_model_dice() -> Iterator[Dice]:
         for module in (kept_models, run_models):
             patch.setattr(module, "get_current_time_millis", dice.now)
         patch.setattr(model_id, "uuid", types.SimpleNamespace(uuid4=dice.uuid4))
-        patch.setattr(kept_models, "_generate_random_name", dice.name)
+        patch.setattr(name_utils, "_generate_random_name", dice.name)
         yield dice
 
 

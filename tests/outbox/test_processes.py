@@ -15,12 +15,12 @@ import pytest
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
-from mlflow_oci_store.emulator import AidpEmulator, Delay, Fail, Fault
+from mlflow_oci_store.emulator import AidpEmulator, Fail, Fault
 from mlflow_oci_store.tracking.outbox import outbox as module
 from mlflow_oci_store.tracking.store import OciDataPlatformStore
 
 from .applied import Applied, items, steps
-from .process import CONTEXT, kill, start
+from .process import CONTEXT, ServiceProcess, kill, start
 
 EACH = 300
 
@@ -93,8 +93,16 @@ def test_two_recoverers_at_once_send_each_item_once(
     assert list(outbox_dir.glob("*/*/*.journal")) == []
 
 
+def new_run(store: OciDataPlatformStore) -> str:
+    return str(store.create_run(store.create_experiment("forks"), "ada", 0, [], None).info.run_id)
+
+
 def in_child(work: Callable[[], None]) -> int:
-    """os.fork; the child ends without a farewell, as such children do."""
+    """os.fork; the child ends without a farewell, as such children do.
+
+    It may use SQLite only if no other thread of this process did when it was forked. The outbox
+    sees to its own; the service, which uses it, too, is therefore a process of its own here.
+    """
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -108,15 +116,13 @@ def in_child(work: Callable[[], None]) -> int:
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 def test_a_child_forked_from_a_busy_process_has_an_outbox_of_its_own(
-    aidp_emulator: AidpEmulator,
-    store: OciDataPlatformStore,
-    run_id: str,
-    applied: list[Applied],
+    service: ServiceProcess,
 ) -> None:
-    aidp_emulator.faults.add(Fault(Delay(0.05), "log_experiment_run_batch"))
-    for number in range(6):
-        for step in range(200):
-            ours = store.log_metric_async(run_id, metric(200 * number + step))
+    store = OciDataPlatformStore(service.tracking_uri)
+    run_id = new_run(store)
+    for number in range(20):
+        for step in range(60):
+            ours = store.log_metric_async(run_id, metric(60 * number + step))
 
         def work(number: int = number) -> None:
             theirs = [
@@ -128,9 +134,9 @@ def test_a_child_forked_from_a_busy_process_has_an_outbox_of_its_own(
                 operation.wait()
 
         assert in_child(work) == 0
-        assert steps(applied, run_id, f"child {number}") == list(range(50))
+        assert steps(service.applied(), run_id, f"child {number}") == list(range(50))
     ours.wait()
-    assert steps(applied, run_id) == list(range(1200))
+    assert steps(service.applied(), run_id) == list(range(1200))
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
@@ -152,29 +158,26 @@ def test_a_child_cannot_wait_for_what_its_parent_has_logged(
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_processes_of_multiprocessing_empty_their_outboxes_when_they_end(
-    aidp_emulator: AidpEmulator,
-    store: OciDataPlatformStore,
-    run_id: str,
-    applied: list[Applied],
-    outbox_dir: Path,
-    method: str,
+    service: ServiceProcess, outbox_dir: Path, method: str
 ) -> None:
-    uri = aidp_emulator.tracking_uri
+    uri = service.tracking_uri
+    store = OciDataPlatformStore(uri)
+    run_id = new_run(store)
     store.log_metric_async(run_id, metric(0))
     context = multiprocessing.get_context(method)
     child = context.Process(target=log, args=(uri, run_id, "child"))
     child.start()
     child.join(120)
     assert child.exitcode == 0
-    assert steps(applied, run_id, "child") == list(range(EACH))
+    assert steps(service.applied(), run_id, "child") == list(range(EACH))
     with context.Pool(1) as pool:
         pool.apply(log, (uri, run_id, "pool", 10))
         # A pool that is left is terminated, and what it had accepted is the next process's.
     successor = OciDataPlatformStore(uri)
     successor._client.outbox.adopt()
     store.flush_async_logging()
-    assert steps(applied, run_id, "pool") == list(range(10))
-    assert steps(applied, run_id) == [0]
+    assert steps(service.applied(), run_id, "pool") == list(range(10))
+    assert steps(service.applied(), run_id) == [0]
     assert len(list(outbox_dir.glob("*/*"))) == 1
 
 

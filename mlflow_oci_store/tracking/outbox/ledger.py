@@ -56,6 +56,16 @@ CREATE TABLE dead (
 _LOG_BYTES = 2**20
 _LOCKED_SECONDS = 5.0
 
+# Nobody may be inside SQLite while the process forks: a mutex that one of its threads holds then
+# stays locked in the child, which would wait for it at its first ledger.
+_using_sqlite = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_using_sqlite.acquire,
+        after_in_parent=_using_sqlite.release,
+        after_in_child=_using_sqlite.release,
+    )
+
 
 class Sealed(NamedTuple):
     """A request that is only ever sent as it is here.
@@ -130,11 +140,14 @@ class Ledger:
     """
 
     def __init__(self, folder: Path, *, sync: bool = False, read_only: bool = False) -> None:
-        self._lock = threading.Lock()
         path = folder / LEDGER_FILE
         if not read_only:
             # SQLite gives its other files the mode of this one.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        with _using_sqlite:
+            self._open(path, sync, read_only)
+
+    def _open(self, path: Path, sync: bool, read_only: bool) -> None:
         self._connection = sqlite3.connect(
             f"{path.as_uri()}?mode={'ro' if read_only else 'rw'}",
             uri=True,
@@ -167,7 +180,7 @@ class Ledger:
 
     def close(self) -> None:
         """Close the database."""
-        with self._lock:
+        with _using_sqlite:
             self._connection.close()
 
     # --- about -----------------------------------------------------------------------------------
@@ -179,19 +192,19 @@ class Ledger:
 
     def description(self) -> dict[str, str]:
         """What ``describe`` wrote."""
-        with self._lock:
+        with _using_sqlite:
             return dict(self._connection.execute("SELECT name, value FROM about").fetchall())
 
     # --- what has become of the journals' lines --------------------------------------------------
 
     def positions(self) -> dict[str, int]:
         """How far each run's journal has been dealt with; a run without an entry is untouched."""
-        with self._lock:
+        with _using_sqlite:
             return dict(self._connection.execute("SELECT run_id, position FROM runs").fetchall())
 
     def position(self, run_id: str) -> int:
         """How far a run's journal has been dealt with."""
-        with self._lock:
+        with _using_sqlite:
             row = self._connection.execute(
                 "SELECT position FROM runs WHERE run_id = ?", (run_id,)
             ).fetchone()
@@ -199,8 +212,10 @@ class Ledger:
 
     def sealed(self) -> list[Sealed]:
         """The requests that are not confirmed, in each run's order."""
-        with self._lock:
-            rows = self._connection.execute("SELECT * FROM sealed ORDER BY run_id, start")
+        with _using_sqlite:
+            rows = self._connection.execute(
+                "SELECT * FROM sealed ORDER BY run_id, start"
+            ).fetchall()
             return [
                 Sealed(run_id, start, end, operation, token, body, Moment(epoch, uptime))
                 for run_id, start, end, operation, token, body, epoch, uptime in rows
@@ -243,7 +258,7 @@ class Ledger:
 
     def dead_letters(self) -> list[DeadLetter]:
         """The lines that were refused, the oldest first."""
-        with self._lock:
+        with _using_sqlite:
             rows = self._connection.execute("SELECT * FROM dead ORDER BY id").fetchall()
         return [
             DeadLetter(number, run_id, kind, content, at, Refusal(*refusal))
@@ -252,7 +267,7 @@ class Ledger:
 
     def count_dead_letters(self) -> int:
         """How many lines were refused."""
-        with self._lock:
+        with _using_sqlite:
             (count,) = self._connection.execute("SELECT count(*) FROM dead").fetchone()
         return int(count)
 
@@ -263,7 +278,7 @@ class Ledger:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
+        with _using_sqlite:
             connection = self._connection
             connection.execute("BEGIN IMMEDIATE")
             try:

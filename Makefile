@@ -1,5 +1,6 @@
 # Everything happens in a virtual environment of the project's own; nothing else is needed on the
-# machine than Python 3.10 or newer (PYTHON=python3.12 chooses another) and make.
+# machine than Python 3.10 or newer (PYTHON=python3.12 chooses another) and make, and, for the tests
+# with Spark, Java 17 or newer.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -42,13 +43,14 @@ lint: $(SETUP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: $(FRAMEWORKS)
-
 test test-core: lint
 	@rm -f .coverage .coverage.*
 	$(BIN)/coverage run $(PYTEST) $(if $(filter test-core,$@),-m 'not autolog')
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under 95
+
+# Beside lint, which comes first: what it finds need not wait for gigabytes.
+test: $(FRAMEWORKS)
 
 bench: $(SETUP)
 	$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick) $(if $(ROWS),--rows '$(ROWS)')

@@ -17,6 +17,8 @@ HERE = Path(__file__).parent
 # What would tell a program more than MLFLOW_TRACKING_URI does, or have its frameworks' imports
 # measured for coverage, which takes long and finds nothing that other tests do not.
 _TELLTALE = ("MLFLOW", "OCI", "AIDP", "COVERAGE")
+# Spark's Java lives for half a minute, most of which it would spend on making itself fast.
+_QUICK_START = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
 
 
 def run_script(name: str, tracking_uri: str, folder: Path, *arguments: str) -> Any:
@@ -45,7 +47,7 @@ def _run(folder: Path, *command: str | Path, **told: str) -> Any:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(_TELLTALE)}
     done = subprocess.run(
         [sys.executable, *command],
-        env={**environment, **told},
+        env={**environment, **_QUICK_START, **told},
         cwd=folder,
         capture_output=True,
         text=True,

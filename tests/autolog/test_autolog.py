@@ -33,6 +33,7 @@ NEEDS = {"spark_ml": [pytest.mark.skipif(NO_JAVA, reason="Spark needs Java 17 or
 
 pytestmark = [
     pytest.mark.autolog,
+    pytest.mark.timeout(900),
     # One worker for each script, so that it is trained once at MLflow's store.
     pytest.mark.parametrize(
         "script",

@@ -12,7 +12,7 @@ from .predictions import about, flat
 from .programs import load_models, run_script
 from .record import models_of, runs_of
 
-pytestmark = pytest.mark.autolog
+pytestmark = [pytest.mark.autolog, pytest.mark.timeout(900)]
 
 ALPHAS = {"ridge-0.1": "0.1", "ridge-1.0": "1.0", "ridge-10.0": "10.0"}
 

@@ -14,7 +14,7 @@ from mlflow.utils.rest_utils import extract_api_info_for_service
 
 from mlflow_oci_store.client.connection import Answer, Connection
 from mlflow_oci_store.client.operations import LOGGED_MODEL_ROUTES
-from mlflow_oci_store.emulator import AidpEmulator
+from mlflow_oci_store.emulator import AidpEmulator, Fail, Fault
 from mlflow_oci_store.emulator.schema import Api
 from mlflow_oci_store.tracking import native_models
 from mlflow_oci_store.tracking.model_id import KeptModelId
@@ -67,6 +67,20 @@ def test_missing_routes_are_asked_for_once_in_ten_minutes_by_all_stores(
         create()
         assert targets.count("POST logged-models") == asked
         clock.now += 350
+
+
+@pytest.mark.parametrize("emulator", [True], ids=["native"], indirect=True)
+@pytest.mark.parametrize(("status", "code"), [(404, "NotFound"), (405, "MethodNotAllowed")])
+def test_either_answer_of_a_service_without_the_routes_is_remembered(
+    emulator: AidpEmulator, uri: str, clock: Clock, targets: list[str], status: int, code: str
+) -> None:
+    experiment_id = OciDataPlatformStore(uri).create_experiment("e")
+    emulator.faults.add(Fault(Fail(status, code), "create_logged_model", times=1))
+
+    kept = [OciDataPlatformStore(uri).create_logged_model(experiment_id, "m") for _ in range(2)]
+
+    assert all(KeptModelId.parse(model.model_id) for model in kept)
+    assert targets.count("POST logged-models") == 1
 
 
 @pytest.mark.parametrize("emulator", [True], ids=["native"], indirect=True)

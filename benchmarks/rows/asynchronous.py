@@ -17,7 +17,7 @@ from typing import Any
 
 from harness.row import Goal, Measure, Piece, Row, Stage
 
-from rows.stores import METRIC, RUN, our_outbox_store, our_uri, rest_store
+from rows.stores import METRIC, RUN, on_disk, our_outbox_store, our_store_at, our_uri, rest_store
 
 _CALLS, _QUICK_CALLS = 50_000, 10_000
 _BATCH = 100
@@ -83,10 +83,11 @@ def _wandb(stage: Stage, figure: Callable[[list[float], float], float]) -> Measu
 
     count = _count(stage)
     key, value, *_ = METRIC
+    folder = on_disk("wandb")
 
     def measure() -> float:
         started = time.perf_counter()
-        run = wandb.init(dir=stage.folder, project="benchmark")
+        run = wandb.init(dir=folder, project="benchmark")
         taken = _each_call(run.log, [{key: value + i / 7} for i in range(count)])
         run.finish()
         return figure(taken, count / (time.perf_counter() - started))
@@ -143,8 +144,7 @@ def _backlog(kind: str, figure: int) -> Callable[[Stage], Measure]:
         count = _QUICK_BACKLOG if stage.quick else _BACKLOG
 
         def measure() -> float:
-            folder = f"{stage.folder}/backlog-{kind}-{time.monotonic_ns()}"
-            os.mkdir(folder)
+            folder = on_disk(f"backlog-{kind}")
             uri = _NOWHERE
             if kind == "ours":
                 uri = f"{our_uri(stage, _NOWHERE)}&outbox_dir={folder}"
@@ -163,14 +163,15 @@ def _backlog(kind: str, figure: int) -> Callable[[Stage], Measure]:
 
 def _drained(stage: Stage) -> Measure:
     """Bytes on disk once everything has arrived."""
-    store = our_outbox_store(stage, stage.instant, "drained")
+    folder = on_disk("drained")
+    store = our_store_at(stage, stage.instant, folder)
     metrics = _metrics(_count(stage))
 
     def measure() -> float:
         for metric in metrics:
             store.log_metric_async(RUN, metric)
         store.flush_async_logging()
-        return float(_size(f"{stage.folder}/outbox-drained"))
+        return float(_size(folder))
 
     return measure
 

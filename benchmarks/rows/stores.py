@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -28,11 +32,22 @@ def our_store(stage: Stage, endpoint: str) -> Any:
     return OciDataPlatformStore(our_uri(stage, endpoint))
 
 
+def on_disk(name: str) -> str:
+    """Make a folder on a disk, where the stage's own may be in memory; it goes with the process."""
+    folder = tempfile.mkdtemp(prefix=f"{name}-", dir=Path(__file__).parents[2] / ".bench")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def our_outbox_store(stage: Stage, endpoint: str, name: str) -> Any:
-    """Our store, with an outbox of its own."""
+    """Our store, with an outbox of its own on disk."""
+    return our_store_at(stage, endpoint, on_disk(f"outbox-{name}"))
+
+
+def our_store_at(stage: Stage, endpoint: str, folder: str) -> Any:
+    """Our store, with its outbox in a folder."""
     from mlflow_oci_store.tracking.store import OciDataPlatformStore
 
-    folder = f"{stage.folder}/outbox-{name}"
     return OciDataPlatformStore(
         f"{our_uri(stage, endpoint)}&outbox_dir={quote(folder)}&outbox_exit_seconds=0"
     )

@@ -39,7 +39,7 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
     folder = click.option(
         "--dir",
         "outbox_dir",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=click.Path(file_okay=False, resolve_path=True, path_type=Path),
         help="The outbox folder, if it is not the one that MLFLOW_OCI_DP_OUTBOX_DIR names.",
     )
     return folder(in_json(command))
@@ -97,7 +97,7 @@ def retry(outbox_dir: Path | None, as_json: bool, timeout: float) -> None:
         letters = [letter for letter in dead_letters(box) if letter.kind in KINDS]
         for settings in _settings([box] if letters else []):
             sender = _outbox(settings)
-            with _ledger(box) as ledger:
+            with _failures_told(), _ledger(box) as ledger:
                 for letter in letters:
                     sender.accept(letter.run_id, line(letter.kind, _anew(letter)), 1)
                     # In this order: a crash in between sends twice rather than never.
@@ -142,7 +142,19 @@ def _boxes(outbox_dir: Path | None) -> list[Box]:
     from mlflow_oci_store.settings import default_outbox_dir
     from mlflow_oci_store.tracking.outbox.inventory import boxes_in
 
-    return boxes_in(outbox_dir or Path(default_outbox_dir()))
+    with _failures_told():
+        return boxes_in(outbox_dir or Path(default_outbox_dir()))
+
+
+@contextmanager
+def _failures_told() -> Iterator[None]:
+    """What this package refuses is told in its own sentence, not as a fault of the command."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        raise click.ClickException(error.message) from error
 
 
 def _items(boxes: list[Box], only_refused: bool) -> Iterator[Item]:

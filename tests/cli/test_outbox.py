@@ -36,11 +36,15 @@ def outbox_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def command() -> Command:
+def command(tmp_path: Path) -> Command:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         program = Path(sys.executable).with_name("mlflow-oci-store")
         return subprocess.run(
-            [program, "outbox", *arguments], capture_output=True, text=True, check=False
+            [program, "outbox", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
         )
 
     return run
@@ -118,6 +122,30 @@ def test_flush_sends_what_a_dead_process_left(
     assert run.data.tags["team"] == "blue"
     assert len(store.get_metric_history(left, "loss")) == 3
     assert not [path for path in outbox_dir.rglob("*") if path.is_file()]
+
+
+def test_flush_sends_what_lies_in_the_folder_that_it_is_given(
+    command: Command, left: str, store: OciDataPlatformStore, outbox_dir: Path
+) -> None:
+    # As a container's volume, which has another path outside of it.
+    outbox_dir.rename(outbox_dir.with_name("volume"))
+    assert command("status").returncode == NOTHING_LEFT
+    assert command("status", "--dir", "volume").returncode == WAITING
+
+    assert command("flush", "--dir", "volume").returncode == NOTHING_LEFT
+
+    assert len(store.get_metric_history(left, "loss")) == 3
+    assert not outbox_dir.exists()
+
+
+def test_a_folder_that_cannot_be_is_refused_in_one_sentence(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_OCI_DP_OUTBOX_DIR", "box")
+    done = command("status")
+    assert done.returncode == 1
+    assert "write an absolute path" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_flush_says_what_it_could_not_send(

@@ -1,6 +1,7 @@
 """What lies in the outboxes on this machine, whosever they are: for people, who look from outside.
 
-Nothing is locked or changed. An owner may be at work meanwhile, so what is read is a moment's view.
+Nothing is changed, and a lock is tried only to see whether its owner lives. An owner may be at work
+meanwhile, so what is read is a moment's view.
 """
 
 from __future__ import annotations
@@ -80,9 +81,14 @@ class Box(NamedTuple):
 
     @property
     def settings(self) -> Settings | None:
-        """The settings of the store that filled it, if this release can read them."""
+        """The settings of the store that filled it, if this release can read them.
+
+        The folder is where it is now: it may have been moved, or be a volume that has another path
+        in the container that filled it.
+        """
+        outbox_dir = str(self.path.parents[1])
         try:
-            return Settings(**json.loads(self.facts["settings"]))
+            return Settings(**{**json.loads(self.facts["settings"]), "outbox_dir": outbox_dir})
         except (KeyError, TypeError, ValueError):
             return None
 

@@ -1,8 +1,9 @@
 """What the service lacks of a request that may have been applied, when its retry token is too old
 to ask by.
 
-A run's history shows which metrics, params and tags are there. Any other change is one that may be
-made twice: setting a status, a tag or an input again changes nothing.
+A run's history shows which metrics, params and tags are there. Any other change is sent again as it
+was. A status or an input that is set again changes nothing; a tag that is gone already is refused,
+and a run's list of models may name one twice.
 """
 
 from __future__ import annotations

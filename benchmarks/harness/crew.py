@@ -12,8 +12,9 @@ from harness.peer import PEERS
 from harness.row import Stage
 
 _WORKER = Path(__file__).resolve().parents[1] / "worker.py"
-# What the machine's own configuration would change.
-_NOT_INHERITED = ("MLFLOW_", "OCI_", "AIDP_", "AWS_", "SAGEMAKER_", "WANDB_")
+# What the machine's own configuration would change, such as whether bytecode is kept: a package in
+# development is compiled at each start without it, and those of the peers are not.
+_NOT_INHERITED = ("MLFLOW_", "OCI_", "AIDP_", "AWS_", "SAGEMAKER_", "WANDB_", "PYTHON")
 
 
 class Crew:

@@ -25,7 +25,7 @@ class Verdict:
     Args:
         goal: The goal.
         reached: The ratio; the difference or the figure in the row's unit.
-        wanted: What was wanted, in words.
+        wanted: What was wanted, in words; empty if the figure is only shown.
         met: Whether that is so.
     """
 
@@ -33,6 +33,12 @@ class Verdict:
     reached: float
     wanted: str
     met: bool
+
+    def words(self, met: str, not_met: str) -> str:
+        """Say whether it is met, if anything was wanted."""
+        if not self.wanted:
+            return ""
+        return met if self.met else not_met
 
 
 def verdicts(row: Row, figures: Figures) -> list[Verdict]:
@@ -59,7 +65,7 @@ def _judged(goal: Goal, reached: float, unit: str) -> Verdict:
         wanted = f"at least {goal.at_least:,g} {unit}"
         return Verdict(goal, reached, wanted, reached >= goal.at_least)
     if goal.at_most is None:
-        return Verdict(goal, reached, "none", True)
+        return Verdict(goal, reached, "", True)
     return Verdict(goal, reached, f"at most {goal.at_most:,g} {unit}", reached <= goal.at_most)
 
 
@@ -72,9 +78,10 @@ def lines(row: Row, figures: Figures) -> list[str]:
         median = _number(statistics.median(taken))
         laid_out.append(f"  {piece.label:<36} {median:>10}   {_number(low)} to {_number(high)}")
     for verdict in verdicts(row, figures):
-        goal, met = verdict.goal, "met" if verdict.met else "NOT MET"
+        goal = verdict.goal
         compared = f"{goal.of} to {goal.to}" if goal.to else goal.of
-        laid_out.append(f"    {compared}: {verdict.reached:,.2f}, goal {verdict.wanted}: {met}")
+        judged = verdict.words(f", goal {verdict.wanted}: met", f", goal {verdict.wanted}: NOT MET")
+        laid_out.append(f"    {compared}: {verdict.reached:,.2f}{judged}")
     return laid_out
 
 
@@ -91,7 +98,7 @@ def markdown(row: Row, figures: Figures) -> list[str]:
 
     return [
         f"| {row.name} | {described(verdict.goal.of)} | {described(verdict.goal.to)} "
-        f"| {verdict.reached:,.2f} | {verdict.wanted} | {'met' if verdict.met else '**not met**'} |"
+        f"| {verdict.reached:,.2f} | {verdict.wanted} | {verdict.words('met', '**not met**')} |"
         for verdict in verdicts(row, figures)
     ]
 

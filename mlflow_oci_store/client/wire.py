@@ -14,6 +14,7 @@ the protobuf JSON mapping, which writes NaN and the infinities as strings.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -81,6 +82,14 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_. -]*(?:/[A-Za-z0-9_-][A-Za-z
 _encode_text = json.JSONEncoder(ensure_ascii=False).encode
 
 
+@functools.lru_cache(maxsize=1024)
+def _plain_name_text(key: str) -> str | None:
+    """The JSON of a metric's name that is plain; None for others, which have to be looked at."""
+    if len(key) <= MAX_ENTITY_KEY_LENGTH and _PLAIN_NAME.fullmatch(key):
+        return f'"{key}"'
+    return None
+
+
 def text(value: str, path: str = "value") -> str:
     """Encode a string as JSON text, letters beyond ASCII as they are.
 
@@ -131,9 +140,8 @@ def metric_text(metric: Metric, path: str = "") -> str:
         value = _float64(value, append_to_json_path(path, "value"))
         timestamp = _int64(timestamp, append_to_json_path(path, "timestamp"))
         step = _int64(step, append_to_json_path(path, "step"))
-    if _PLAIN_NAME.fullmatch(key) and len(key) <= MAX_ENTITY_KEY_LENGTH:
-        name = f'"{key}"'
-    else:
+    name = _plain_name_text(key)
+    if name is None:
         _validate_metric(key, value, timestamp, step, path)
         name = text(key)
     number = repr(value) if math.isfinite(value) else f'"{_special(value)}"'

@@ -7,10 +7,11 @@ param is refused, nothing of the batch has been logged yet.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 
 from mlflow_oci_store.client import wire
 
@@ -40,12 +41,34 @@ def log_batch_bodies(
         MlflowException: INVALID_PARAMETER_VALUE for an item that MLflow does not allow; nothing
             has been sent then.
     """
-    items = [("params", wire.param_text(p, f"params[{i}]").encode()) for i, p in enumerate(params)]
-    items += [
-        ("metrics", wire.metric_text(m, f"metrics[{i}]").encode()) for i, m in enumerate(metrics)
-    ]
-    items += [("tags", wire.tag_text(t, f"tags[{i}]").encode()) for i, t in enumerate(tags)]
-    return [batch.body for batch in batches(run_id, items)]
+    return [batch.body for batch in batches(run_id, encoded(metrics, params, tags))]
+
+
+def encoded(
+    metrics: Iterable[Metric], params: Iterable[Param], tags: Iterable[RunTag]
+) -> Iterator[tuple[str, bytes]]:
+    """Check and encode a batch's items, in the order in which they are sent.
+
+    Returns:
+        ``params``, ``metrics`` or ``tags``, and the item's JSON.
+
+    Raises:
+        MlflowException: INVALID_PARAMETER_VALUE for an item that MLflow does not allow.
+    """
+    kinds: Sequence[tuple[str, Callable[..., str], Iterable[Any]]] = (
+        ("params", wire.param_text, params),
+        ("metrics", wire.metric_text, metrics),
+        ("tags", wire.tag_text, tags),
+    )
+    for kind, text, items in kinds:
+        for i, item in enumerate(items):
+            try:
+                content = text(item)
+            except MlflowException:
+                # Only what is refused is worth the words for where it stands.
+                text(item, f"{kind}[{i}]")
+                raise
+            yield kind, content.encode()
 
 
 class Batch(NamedTuple):

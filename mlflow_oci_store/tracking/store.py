@@ -63,12 +63,12 @@ from mlflow_oci_store.client import wire
 from mlflow_oci_store.errors import RetryTokenInvalidated
 from mlflow_oci_store.reserved_tags import refuse_reserved
 from mlflow_oci_store.settings import Settings
-from mlflow_oci_store.tracking.batch import log_batch_bodies
+from mlflow_oci_store.tracking.batch import encoded, log_batch_bodies
 from mlflow_oci_store.tracking.kept_models import requests
 from mlflow_oci_store.tracking.logged_models import LoggedModels
 from mlflow_oci_store.tracking.model_id import Home
 from mlflow_oci_store.tracking.ordered_client import OrderedClient
-from mlflow_oci_store.tracking.outbox.journal import METRIC, PARAM, REQUEST, TAG, line
+from mlflow_oci_store.tracking.outbox.journal import KIND_OF_LIST, METRIC, REQUEST, line
 from mlflow_oci_store.tracking.outbox.request import Request
 from mlflow_oci_store.tracking.run_models import (
     with_models,
@@ -519,14 +519,7 @@ class OciDataPlatformStore(DroppedTraces, Unsupported, AbstractStore):
         with others of the run.
         """
         metrics, tags, elsewhere = self._checked_batch(run_id, metrics, params, tags)
-        lines = [
-            line(PARAM, wire.param_text(it, f"params[{i}]").encode()) for i, it in enumerate(params)
-        ]
-        lines += [
-            line(METRIC, wire.metric_text(it, f"metrics[{i}]").encode())
-            for i, it in enumerate(metrics)
-        ]
-        lines += [line(TAG, wire.tag_text(it, f"tags[{i}]").encode()) for i, it in enumerate(tags)]
+        lines = [line(KIND_OF_LIST[name], it) for name, it in encoded(metrics, params, tags)]
         lines += [
             line(REQUEST, Request(operation, self._client.body(operation, payload)).line())
             for home, records in elsewhere.items()

@@ -27,6 +27,8 @@ from zlib import crc32
 
 SUFFIX = ".journal"
 METRIC, PARAM, TAG, REQUEST, DAMAGED = b"m", b"p", b"t", b"r", b"?"
+# By the lists of a log-batch in which they are sent.
+KIND_OF_LIST = {"metrics": METRIC, "params": PARAM, "tags": TAG}
 
 _MAGIC = b"mlflow-oci-store journal 1 "
 # A new segment is begun from this size on, so that an outage's backlog is given back in parts.

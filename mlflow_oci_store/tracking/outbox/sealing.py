@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 from mlflow_oci_store.client.retry_token import new_retry_token
 from mlflow_oci_store.tracking.batch import batches
-from mlflow_oci_store.tracking.outbox.journal import METRIC, PARAM, REQUEST, TAG, Line
+from mlflow_oci_store.tracking.outbox.journal import KIND_OF_LIST, METRIC, REQUEST, Line
 from mlflow_oci_store.tracking.outbox.ledger import Sealed
 from mlflow_oci_store.tracking.outbox.moment import Moment
 from mlflow_oci_store.tracking.outbox.request import Request
 
-_LISTS = {METRIC: "metrics", PARAM: "params", TAG: "tags"}
+_LIST_OF_KIND = {kind: name for name, kind in KIND_OF_LIST.items()}
 
 
 class Made(NamedTuple):
@@ -75,7 +75,7 @@ def seal(run_id: str, lines: Iterable[Line]) -> Made:
 def _items(lines: Iterable[Line], ends: list[int]) -> Iterator[tuple[str, bytes]]:
     seen = set()
     for line in lines:
-        name = _LISTS.get(line.kind)
+        name = _LIST_OF_KIND.get(line.kind)
         if name is None:
             return
         if line.kind != METRIC:

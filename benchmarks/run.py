@@ -156,8 +156,7 @@ def main() -> None:
 
     rows = chosen_rows(arguments.rows)
     peers = sorted({piece.peer for chosen in rows for piece in chosen.row.pieces})
-    for name in peers:
-        install(PEERS[name])
+    install(PEERS[name] for name in peers)
     results: list[dict[str, object]] = []
     documented: list[str] = []
     with (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,7 +47,8 @@ class Peer:
         return self.environment / "bin" / "python"
 
 
-_OURS = (_MLFLOW, "--editable", str(CHECKOUT))
+# Installed, as everybody has it: finding an editable package costs a process a megabyte.
+_OURS = (_MLFLOW, str(CHECKOUT))
 
 PEERS = {
     peer.name: peer
@@ -70,30 +72,35 @@ PEERS = {
             },
         ),
         Peer("oci-mlflow", (_MLFLOW, "oci-mlflow==1.0.3"), "oci-mlflow"),
-        Peer(
-            "wandb", ("wandb==0.31.0",), "wandb", {"WANDB_MODE": "offline", "WANDB_SILENT": "true"}
-        ),
     )
 }
 
 
-def install(peer: Peer) -> None:
-    """Make a peer's virtual environment, unless it is there with the same requirements.
+def install(peers: Iterable[Peer]) -> None:
+    """Make the virtual environments of peers, unless they are there with the same requirements.
+
+    What is in the checkout is installed again, because nothing says whether it has changed.
 
     Raises:
         subprocess.CalledProcessError: pip failed; it has said why.
     """
-    complete = peer.environment / ".complete"
-    wanted = "\n".join(peer.requirements)
-    if str(CHECKOUT) in peer.requirements:
-        # Its entry points and requirements count, too.
-        wanted += (CHECKOUT / "pyproject.toml").read_text()
-    if complete.exists() and complete.read_text() == wanted:
-        return
-    print(f"--- Setting up {peer.distribution}", file=sys.stderr, flush=True)
-    subprocess.run([sys.executable, "-m", "venv", "--clear", peer.environment], check=True)
-    subprocess.run([peer.python, "-m", "pip", "install", "--quiet", *peer.requirements], check=True)
-    complete.write_text(wanted)
+    for peer in {peer.distribution: peer for peer in peers}.values():
+        complete = peer.environment / ".complete"
+        wanted = "\n".join(peer.requirements)
+        if str(CHECKOUT) in peer.requirements:
+            # Its requirements count, too.
+            wanted += (CHECKOUT / "pyproject.toml").read_text()
+        if not complete.exists() or complete.read_text() != wanted:
+            print(f"--- Setting up {peer.distribution}", file=sys.stderr, flush=True)
+            subprocess.run([sys.executable, "-m", "venv", "--clear", peer.environment], check=True)
+            _pip_install(peer, *peer.requirements)
+            complete.write_text(wanted)
+        elif str(CHECKOUT) in peer.requirements:
+            _pip_install(peer, "--force-reinstall", "--no-deps", str(CHECKOUT))
+
+
+def _pip_install(peer: Peer, *arguments: str) -> None:
+    subprocess.run([peer.python, "-m", "pip", "install", "--quiet", *arguments], check=True)
 
 
 def version(peer: Peer) -> str:

@@ -6,6 +6,7 @@ as fast as it can be. Weights & Biases runs offline, so that nothing of its ever
 
 from __future__ import annotations
 
+import logging
 import os
 import statistics
 import subprocess
@@ -101,6 +102,8 @@ def _late(taken: list[float]) -> float:
 
 
 def _during_an_outage(stage: Stage) -> Measure:
+    # It would be said, correctly, that the service is out of reach.
+    logging.getLogger("mlflow_oci_store").setLevel(logging.ERROR)
     store = our_outbox_store(stage, _NOWHERE, "late")
     metrics = _metrics(_count(stage))
 
@@ -111,7 +114,7 @@ def _during_an_outage(stage: Stage) -> Measure:
 
 
 _MEMORY = """
-import os, pathlib, sys, time
+import logging, os, pathlib, sys, time
 from mlflow.entities import Metric
 kind, uri, run, folder, count = sys.argv[1:]
 
@@ -120,6 +123,7 @@ def resident():
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 if kind == "ours":
+    logging.getLogger("mlflow_oci_store").setLevel(logging.ERROR)
     from mlflow_oci_store.tracking.store import OciDataPlatformStore
     store = OciDataPlatformStore(uri)
 else:

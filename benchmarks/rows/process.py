@@ -60,20 +60,12 @@ def _import(stage: Stage) -> Measure:
     return _in_a_process(_IMPORT)
 
 
-def _of_a_store(
-    name: str, unit: str, program: str, most_over: float, turns: int, quick_turns: int
-) -> Row:
-    return Row(
-        name=name,
-        unit=unit,
-        pieces=[
-            Piece(_OURS, "ours", lambda it: _in_a_process(program, our_uri(it, it.instant), RUN)),
-            Piece(_REST, "mlflow", lambda it: _in_a_process(program, it.instant, RUN)),
-        ],
-        goals=[Goal(_OURS, _REST, at_most_over=most_over)],
-        turns=turns,
-        quick_turns=quick_turns,
-    )
+def _ours(program: str) -> Piece:
+    return Piece(_OURS, "ours", lambda it: _in_a_process(program, our_uri(it, it.instant), RUN))
+
+
+def _rest(peer: str, program: str) -> Piece:
+    return Piece(_REST, peer, lambda it: _in_a_process(program, it.instant, RUN))
 
 
 ROWS: Sequence[Row] = [
@@ -84,6 +76,22 @@ ROWS: Sequence[Row] = [
         goals=[Goal(_WITH, _WITHOUT, at_most_over=10, best=True)],
         quick_turns=3,
     ),
-    _of_a_store("first call of a process", "ms", _FIRST_CALL, 350, 11, 3),
-    _of_a_store("memory of an idle store", "MB", _MEMORY, 25, 5, 1),
+    Row(
+        name="first call of a process",
+        unit="ms",
+        pieces=[_ours(_FIRST_CALL), _rest("mlflow", _FIRST_CALL)],
+        goals=[Goal(_OURS, _REST, at_most_over=350)],
+        turns=11,
+        quick_turns=3,
+    ),
+    Row(
+        name="memory of an idle store",
+        unit="MB",
+        # In one environment: how much of a library's file is counted depends on how much of it is
+        # in the system's cache, which makes three megabytes between two copies of MLflow.
+        pieces=[_ours(_MEMORY), _rest("ours", _MEMORY)],
+        goals=[Goal(_OURS, _REST, at_most_over=25)],
+        turns=9,
+        quick_turns=3,
+    ),
 ]

@@ -173,6 +173,8 @@ class Ledger:
         execute("PRAGMA journal_mode = WAL")
         execute(f"PRAGMA synchronous = {'FULL' if sync else 'NORMAL'}")
         execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
+        # Some systems' SQLite writes zeros over what is deleted, which are half of what it writes.
+        execute("PRAGMA secure_delete = OFF")
         if execute("PRAGMA user_version").fetchone() == (0,):
             self._connection.executescript(
                 f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;"

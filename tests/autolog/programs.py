@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 HERE = Path(__file__).parent
+# Who has no Java may do without Spark, but CI must not pass without having tried it.
+needs_java = pytest.mark.skipif(
+    not shutil.which("java") and "CI" not in os.environ, reason="Spark needs Java 17 or newer"
+)
 # What would tell a program more than MLFLOW_TRACKING_URI does, or have its frameworks' imports
 # measured for coverage, which takes long and finds nothing that other tests do not.
 _TELLTALE = ("MLFLOW", "OCI", "AIDP", "COVERAGE")

@@ -3,14 +3,13 @@ leave at MLflow's own store, and their models come back in other processes."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from .predictions import about, flat
+from .programs import needs_java
 from .training import Training
 
 SCRIPTS = (
@@ -27,9 +26,7 @@ SCRIPTS = (
     "pyfunc_evaluate",
 )
 
-# Who has no Java may do without Spark, but CI must not pass without having tried it.
-NO_JAVA = not shutil.which("java") and "CI" not in os.environ
-NEEDS = {"spark_ml": [pytest.mark.skipif(NO_JAVA, reason="Spark needs Java 17 or newer")]}
+NEEDS = {"spark_ml": [needs_java]}
 
 pytestmark = [
     pytest.mark.autolog,

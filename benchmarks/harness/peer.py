@@ -79,7 +79,7 @@ PEERS = {
 def install(peers: Iterable[Peer]) -> None:
     """Make the virtual environments of peers, unless they are there with the same requirements.
 
-    What is in the checkout is installed again, because nothing says whether it has changed.
+    The package of the checkout is installed again if it has changed since.
 
     Raises:
         subprocess.CalledProcessError: pip failed; it has said why.
@@ -95,8 +95,17 @@ def install(peers: Iterable[Peer]) -> None:
             subprocess.run([sys.executable, "-m", "venv", "--clear", peer.environment], check=True)
             _pip_install(peer, *peer.requirements)
             complete.write_text(wanted)
-        elif str(CHECKOUT) in peer.requirements:
+        elif str(CHECKOUT) in peer.requirements and _changed_since(complete.stat().st_mtime):
             _pip_install(peer, "--force-reinstall", "--no-deps", str(CHECKOUT))
+            complete.touch()
+
+
+def _changed_since(epoch: float) -> bool:
+    return any(
+        path.stat().st_mtime > epoch
+        for path in (CHECKOUT / "mlflow_oci_store").rglob("*")
+        if "__pycache__" not in path.parts
+    )
 
 
 def _pip_install(peer: Peer, *arguments: str) -> None:

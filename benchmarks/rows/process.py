@@ -115,7 +115,7 @@ ROWS: Sequence[Row] = [
         pieces=_installed_or_not(_PLUGINS, *_BROUGHT_ALONG),
         goals=[Goal(_WITH, _WITHOUT, at_most_over=10)],
         turns=11,
-        quick_turns=3,
+        quick_turns=1,
     ),
     Row(
         name="first call of a process",
@@ -123,7 +123,7 @@ ROWS: Sequence[Row] = [
         pieces=[_ours(_FIRST_CALL), _rest("mlflow", _FIRST_CALL)],
         goals=[Goal(_OURS, _REST, at_most_over=350)],
         turns=11,
-        quick_turns=3,
+        quick_turns=1,
     ),
     Row(
         name="memory of an idle store",
@@ -133,6 +133,6 @@ ROWS: Sequence[Row] = [
         pieces=[_ours(_MEMORY), _rest("ours", _MEMORY)],
         goals=[Goal(_OURS, _REST, at_most_over=25)],
         turns=9,
-        quick_turns=3,
+        quick_turns=1,
     ),
 ]

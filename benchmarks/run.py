@@ -1,7 +1,7 @@
 """Ours, side by side with the alternatives, in one run on one machine.
 
     make bench                    everything; about twenty minutes
-    make bench QUICK=1            everything, with less of it; under three minutes
+    make bench QUICK=1            everything, with less of it; about two minutes
     make bench ROWS='log_batch'   only rows with that in their names
 
 Each peer has a virtual environment and a worker process of its own. The workers are asked in turn
@@ -118,10 +118,10 @@ def fast_folder() -> str | None:
 
 
 def measure(crew: Crew, chosen: Chosen, turns: int) -> dict[str, list[float]]:
-    """Have everybody do a row's work in turn, after one turn that does not count."""
+    """Have everybody do a row's work in turn, if need be after a turn that does not count."""
     module, row = chosen
     figures: dict[str, list[float]] = {piece.label: [] for piece in row.pieces}
-    for turn in range(-1, turns):
+    for turn in range(0 if row.starts_anew else -1, turns):
         # Not always the same one after the same one.
         first = turn % len(row.pieces)
         for piece in (*row.pieces[first:], *row.pieces[:first]):
@@ -148,7 +148,7 @@ def surroundings(peers: Iterable[str]) -> dict[str, str]:
 def main() -> None:
     """Measure, print the table, and write the JSON file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a run of less than three minutes")
+    parser.add_argument("--quick", action="store_true", help="a run of about two minutes")
     parser.add_argument("--rows", default="", help="only rows with this in their names")
     parser.add_argument("--json", type=Path, default=FOLDER / "figures.json")
     parser.add_argument("--markdown", type=Path, help="write the table for the documentation, too")

@@ -108,6 +108,8 @@ class Row:
         turns: How many turns everybody has.
         quick_turns: The same for a quick run.
         emulator: Whether the row needs the emulators.
+        starts_anew: Whether each turn is in a process of its own, so that the first one is as good
+            as the others.
     """
 
     name: str
@@ -117,6 +119,7 @@ class Row:
     turns: int = 21
     quick_turns: int = 5
     emulator: bool = False
+    starts_anew: bool = False
 
 
 def per_call(call: Callable[[], object], count: int) -> Measure:

@@ -284,6 +284,7 @@ ROWS: Sequence[Row] = [
         goals=[Goal(_OURS, at_most=64), Goal(_OURS, _MLFLOW)],
         turns=1,
         quick_turns=1,
+        starts_anew=True,
     ),
     Row(
         name="disk of a million metrics during an outage, and once all is sent",

@@ -23,6 +23,8 @@ import signal, sys, threading
 from mlflow.entities import Metric
 from mlflow_oci_store.tracking.store import OciDataPlatformStore
 uri, run_id, what = sys.argv[1:]
+# Whoever runs the tests in the background may have it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 store = OciDataPlatformStore(uri)
 def log(step):
     return store.log_metric_async(run_id, Metric("m", float(step), step, step))

@@ -15,6 +15,7 @@ disk, and is taken before a lane's own lock, never after it.
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import contextlib
 import errno
@@ -351,17 +352,17 @@ class Outbox:
             self._start_worker()
 
     def _start_worker(self) -> None:
-        thread = threading.Thread(
-            target=self._work_forever, name=f"mlflow-oci-store-outbox-{self._workers}", daemon=True
-        )
         try:
-            thread.start()
+            # ``Thread.start`` would wait until it runs, and a signal's exception (Ctrl-C) can come
+            # out of that wait as a RuntimeError, as if there could be no more threads.
+            _thread.start_new_thread(self._work_forever, (self._workers,))
         except RuntimeError:
             # The interpreter is shutting down; whoever waits does the work.
             return
         self._workers += 1
 
-    def _work_forever(self) -> None:
+    def _work_forever(self, number: int) -> None:
+        threading.current_thread().name = f"mlflow-oci-store-outbox-{number}"
         with self._lock:
             while True:
                 lane = self._due_lane()

@@ -87,6 +87,8 @@ class Goal:
         at_most: The largest ratio or figure that is good, or None.
         at_least: The smallest ratio or figure that is good, or None.
         at_most_over: How much more the figure may be, in the row's unit, or None.
+        best: Whether the best turns are compared, not the turns one by one: for a difference that
+            is small beside what two turns of the same differ by.
     """
 
     of: str
@@ -94,6 +96,7 @@ class Goal:
     at_most: float | None = None
     at_least: float | None = None
     at_most_over: float | None = None
+    best: bool = False
 
 
 @dataclass(frozen=True)

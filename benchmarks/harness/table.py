@@ -1,7 +1,8 @@
 """Figures to verdicts, and verdicts to a table and to JSON.
 
 A goal is judged by the median over the turns of what one figure was to the other in the same turn:
-a turn in which the machine was busy with something else was slow for both.
+a turn in which the machine was busy with something else was slow for both. A few are judged by the
+best turns of each.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ def _verdict(row: Row, goal: Goal, figures: Figures) -> Verdict:
     if goal.to is None:
         return _judged(goal, statistics.median(of) / UNITS[row.unit], row.unit)
     to = figures[goal.to]
+    if goal.best:
+        of, to = [min(of)], [min(to)]
     if goal.at_most_over is not None:
         reached = statistics.median(map(operator.sub, of, to)) / UNITS[row.unit]
         wanted = f"at most {goal.at_most_over:g} {row.unit} over"

@@ -105,9 +105,8 @@ ROWS: Sequence[Row] = [
         name="import mlflow (processor time)",
         unit="ms",
         pieces=_installed_or_not(_IMPORT),
-        goals=[Goal(_WITH, _WITHOUT)],
-        turns=11,
-        quick_turns=1,
+        goals=[Goal(_WITH, _WITHOUT, at_most_over=10, best=True)],
+        quick_turns=3,
         starts_anew=True,
     ),
     Row(

@@ -57,6 +57,7 @@ def test_goals_and_pieces_of_a_row_know_each_other(load: Any, module: str) -> No
         ({"at_least": 7}, [60.0, 60.0, 60.0], [10.0, 10.0, 10.0], 6.0, False),
         ({"at_most_over": 10}, [0.020, 0.120, 0.021], [0.010, 0.109, 0.010], 11.0, False),
         ({"at_most_over": 10}, [0.005], [0.010], -5.0, True),
+        ({"at_most_over": 10, "best": True}, [0.900, 0.015], [0.010, 0.800], 5.0, True),
     ],
 )
 def test_a_goal_is_judged_turn_by_turn(

@@ -1,8 +1,8 @@
-"""Small objects to Object Storage, without OCI's client in between.
+"""Content to Object Storage, without OCI's client in between.
 
 What OCI's client and its copy of ``requests`` do for each request takes twice as long as the
-request itself. That is nothing for a part of ten megabytes, and most of the time when a folder of
-small files is logged. So these go over a connection of the kind that calls of AI Data Platform use.
+request itself, and they send a large body in small pieces. So what carries content goes over a
+connection of the kind that calls of AI Data Platform use.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from mlflow_oci_store import __version__
 from mlflow_oci_store.client.auth import Authenticator
-from mlflow_oci_store.client.connection import Connection
+from mlflow_oci_store.client.connection import Answer, Body, Connection
 from mlflow_oci_store.client.failure import oci_error
 from mlflow_oci_store.client.signature import sign
 
@@ -19,7 +19,7 @@ _USER_AGENT = f"mlflow-oci-store/{__version__}"
 
 
 class DirectPut:
-    """``put_object`` of OCI's ``ObjectStorageClient``, for content that is held in memory.
+    """The methods of OCI's ``ObjectStorageClient`` that send content, with the same arguments.
 
     Args:
         connection: The way to Object Storage.
@@ -34,41 +34,65 @@ class DirectPut:
         self._authenticator = authenticator
         self._timeout = timeout
 
-    def __call__(
+    def put_object(
         self,
         namespace: str,
         bucket: str,
         name: str,
-        content: bytes,
+        body: Body,
         *,
         content_md5: str,
         content_type: str,
         opc_client_request_id: str,
-    ) -> None:
-        """Put an object; the arguments are those of ``put_object``.
+    ) -> Answer:
+        """Put an object.
 
         Raises:
             ServiceError: Object Storage refused; the same that OCI's client raises.
             ConnectionFailed: No answer came.
             MlflowException: The credentials cannot be used.
         """
+        headers = {"content-md5": content_md5, "content-type": content_type}
+        target = _target(namespace, bucket, "o", name)
+        return self._put(target, body, headers, opc_client_request_id)
+
+    def upload_part(
+        self,
+        namespace: str,
+        bucket: str,
+        name: str,
+        upload_id: str,
+        number: int,
+        body: Body,
+        *,
+        opc_client_request_id: str,
+    ) -> Answer:
+        """Put a part of an object; raises what ``put_object`` does."""
+        target = _target(namespace, bucket, "u", name)
+        query = f"?uploadId={quote(upload_id, safe='')}&uploadPartNum={number}"
+        return self._put(target + query, body, {}, opc_client_request_id)
+
+    def _put(self, target: str, body: Body, headers: dict[str, str], request_id: str) -> Answer:
         from oci.exceptions import ServiceError
 
-        namespace, bucket, name = (quote(it, safe="") for it in (namespace, bucket, name))
-        target = f"/n/{namespace}/b/{bucket}/o/{name}"
         credentials = self._authenticator.credentials()
-        # As OCI's client signs it: the body of an object is not covered, its MD5 guards it.
+        # As OCI's client signs it: the body is not covered, its MD5 guards it.
         signed = sign(credentials, "PUT", target, self._connection.host, {})
         headers = {
             "accept": "application/json",
             "user-agent": _USER_AGENT,
-            "content-length": str(len(content)),
-            "content-md5": content_md5,
-            "content-type": content_type,
-            "opc-client-request-id": opc_client_request_id,
+            "content-length": str(len(body)),
+            "opc-client-request-id": request_id,
+            **headers,
             **signed,
         }
-        answer = self._connection.send("PUT", target, headers, content, self._timeout)
+        answer = self._connection.send("PUT", target, headers, body, self._timeout)
         if answer.status != 200:
             code, message = oci_error(answer)
             raise ServiceError(answer.status, code, answer.headers, message)
+        return answer
+
+
+def _target(namespace: str, bucket: str, kind: str, name: str) -> str:
+    namespace, bucket, name = (quote(it, safe="") for it in (namespace, bucket, name))
+    return f"/n/{namespace}/b/{bucket}/{kind}/{name}"

@@ -8,7 +8,6 @@ credentials after a 401, and both matter to an upload that takes an hour.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 import time
@@ -22,7 +21,6 @@ from cachetools import TTLCache
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
-from mlflow_oci_store.artifacts.checksum import content_md5
 from mlflow_oci_store.artifacts.direct_put import DirectPut
 from mlflow_oci_store.artifacts.location import Location
 from mlflow_oci_store.client.auth import Authenticator
@@ -78,11 +76,13 @@ class ObjectStorage:
         """Make one call, with as many tries as it takes.
 
         Args:
-            operation: Name of the method of OCI's ``ObjectStorageClient``.
+            operation: Name of the method of OCI's ``ObjectStorageClient``. One of ``DirectPut`` is
+                called in its place, if it has the name.
             place: Where; its namespace and bucket count.
             attempt: Makes one try: it calls the method that it is given with the arguments after
                 the bucket, and reads what it needs of the response. It is called again after a
-                failure that may pass, its own reading included.
+                failure that may pass, its own reading included. It may raise ``ConnectionFailed``
+                for a response that is not what it should be.
 
         Returns:
             What ``attempt`` returned.
@@ -91,34 +91,9 @@ class ObjectStorage:
             OciDataPlatformException: It failed, after the retries that made sense.
             MlflowException: The credentials cannot be used.
         """
-        method = getattr(self._client or self._connect(), operation)
-        return self._repeated(operation, partial(method, place.namespace, place.bucket), attempt)
-
-    def put(self, place: Location, name: str, content: bytes, content_type: str) -> None:
-        """Put an object whose content is held in memory, with as many tries as it takes.
-
-        Args:
-            place: Namespace and bucket.
-            name: The object's name; an object that has it is replaced.
-            content: Its content.
-            content_type: What is in it.
-
-        Raises:
-            OciDataPlatformException: as ``call`` does.
-            MlflowException: as ``call`` does.
-        """
         client = self._client or self._connect()
-        method = partial(self._direct_put or client.put_object, place.namespace, place.bucket)
-        checksum = content_md5(hashlib.md5(content, usedforsecurity=False).digest())
-
-        def attempt(send: Send) -> None:
-            send(name, content, content_md5=checksum, content_type=content_type)
-
-        self._repeated("put_object", method, attempt)
-
-    def _repeated(
-        self, operation: str, method: Callable[..., Any], attempt: Callable[[Send], T]
-    ) -> T:
+        method = getattr(self._direct_put, operation, None) or getattr(client, operation)
+        send = partial(method, place.namespace, place.bucket)
         # What OCI's client raises, and what reading a body raises. It has a copy of requests, and
         # in older releases one of urllib3.
         from oci._vendor.requests.exceptions import BaseHTTPError, RequestException
@@ -132,7 +107,7 @@ class ObjectStorage:
             retry_after = None
             credentials = self._authenticator.credentials()
             try:
-                return attempt(partial(method, opc_client_request_id=request_id))
+                return attempt(partial(send, opc_client_request_id=request_id))
             except ServiceError as error:
                 failure = self._refused(operation, error, request_id, retries.count)
                 cause: Exception = error

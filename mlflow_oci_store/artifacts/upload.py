@@ -1,17 +1,19 @@
 """A file to an object: in one request, or in parts at the same time.
 
-OCI's ``UploadManager`` does much of this, but not what matters when something goes wrong: it sends
-no checksum with parts, repeats them five times without a pause, and leaves the parts of a failed
+OCI's ``UploadManager`` does much of this, but not what matters when something goes wrong: it checks
+no checksum of its parts, repeats them five times without a pause, and leaves the parts of a failed
 upload in the bucket, where they are paid for and seen by nobody. So the requests are made here, and
 ``UploadManager`` is what the tests compare with.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import mimetypes
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +29,13 @@ from mlflow.utils.file_utils import ArtifactProgressBar
 from mlflow_oci_store.artifacts.checksum import content_md5, md5_of, multipart_md5
 from mlflow_oci_store.artifacts.location import Location
 from mlflow_oci_store.artifacts.object_storage import ObjectStorage, Send, each
+from mlflow_oci_store.client.connection import Body, ConnectionFailed
 from mlflow_oci_store.errors import OciDataPlatformException
 
 # Says where the parts of an object end, so that its checksum can be checked.
 PART_SIZE_HEADER = "opc-meta-mlflow-part-size"
 
 _MAX_PARTS = 10_000
-# How much is read and sent at once; more than HTTP libraries would take, which saves time.
-_CHUNK_BYTES = 1024 * 1024
 # Files up to this size are held in memory, one for each thread.
 _HELD_BYTES = 1024 * 1024
 
@@ -63,14 +64,28 @@ def upload(storage: ObjectStorage, place: Location, name: str, file: Path) -> No
     if in_parts and MLFLOW_ENABLE_MULTIPART_UPLOAD.get():
         _Parts(storage, place, name, file, size).upload()
         return
+    # What is put takes the place of what was there, so the checksum goes with it.
     if size <= _HELD_BYTES:
-        storage.put(place, name, file.read_bytes(), _content_type(name))
-        return
-    checksum = content_md5(md5_of(file, 0, size))
+        content = file.read_bytes()
+        digest = hashlib.md5(content, usedforsecurity=False).digest()
+        _put(storage, place, name, digest, lambda: nullcontext(content))
+    else:
+        digest = md5_of(file, 0, size)
+        _put(storage, place, name, digest, lambda: _Stretch(file, 0, size))
+
+
+def _put(
+    storage: ObjectStorage,
+    place: Location,
+    name: str,
+    digest: bytes,
+    opened: Callable[[], AbstractContextManager[Body]],
+) -> None:
+    checksum, content_type = content_md5(digest), _content_type(name)
 
     def put(send: Send) -> None:
-        with _Stretch(file, 0, size) as body:
-            send(name, body, content_md5=checksum, content_type=_content_type(name))
+        with opened() as body:
+            send(name, body, content_md5=checksum, content_type=content_type)
 
     storage.call("put_object", place, put)
 
@@ -119,15 +134,22 @@ class _Parts:
     def _put(self, upload_id: str, start: int) -> tuple[str, bytes]:
         """Upload the part that begins at ``start``, and give its etag and MD5."""
         stop = min(start + self._part_size, self._size)
-        digest = md5_of(self._file, start, stop)
         number = start // self._part_size + 1
 
-        def put(send: Send) -> str:
-            with _Stretch(self._file, start, stop) as body:
-                answer = send(self._name, upload_id, number, body, content_md5=content_md5(digest))
-            return str(answer.headers["etag"])
+        def put(send: Send) -> tuple[str, bytes]:
+            # Read once: a part replaces nothing yet, so its checksum may be compared afterwards.
+            digest = hashlib.md5(usedforsecurity=False)
+            with _Stretch(self._file, start, stop, digest) as body:
+                headers = send(self._name, upload_id, number, body).headers
+            sent, arrived = content_md5(digest.digest()), headers["opc-content-md5"]
+            if arrived != sent:
+                raise ConnectionFailed(
+                    f"none says that part {number} arrived whole; its MD5 is {sent}, and that of "
+                    f"what arrived is {arrived}"
+                )
+            return str(headers["etag"]), digest.digest()
 
-        return self._call("upload_part", put), digest
+        return self._storage.call("upload_part", self._place, put)
 
     def _commit(self, upload_id: str, parts: Any) -> None:
         from oci.object_storage.models import (
@@ -178,9 +200,18 @@ class _Parts:
 
 
 class _Stretch:
-    """A part of a file as the body of a request, read while it is sent."""
+    """A part of a file as the body of a request, read while it is sent.
 
-    def __init__(self, file: Path, start: int, stop: int) -> None:
+    Args:
+        file: The file.
+        start: Where the part begins.
+        stop: Where it ends.
+        digest: Is updated with what is read, if given.
+    """
+
+    def __init__(self, file: Path, start: int, stop: int, digest: Any = None) -> None:
+        self._file = file
+        self._digest = digest
         self._content = file.open("rb")
         self._content.seek(start)
         self._length = self._left = stop - start
@@ -194,11 +225,24 @@ class _Stretch:
     def __len__(self) -> int:
         return self._length
 
-    def read(self, size: int = -1) -> bytes:
-        """Read on; how much is not the caller's choice."""
-        chunk = self._content.read(min(_CHUNK_BYTES, self._left))
-        self._left -= len(chunk)
-        return chunk
+    def read(self, size: int, /) -> bytes:
+        """Read on.
+
+        Raises:
+            MlflowException: IO_ERROR, if the file ends before the part does.
+        """
+        wanted = min(size, self._left)
+        piece = self._content.read(wanted)
+        if len(piece) < wanted:
+            raise MlflowException(
+                f"The file {self._file} became shorter while it was uploaded. Upload it again when "
+                "nothing writes to it.",
+                IO_ERROR,
+            )
+        self._left -= wanted
+        if self._digest is not None:
+            self._digest.update(piece)
+        return piece
 
 
 def _content_type(name: str) -> str:

@@ -9,7 +9,7 @@ particular is never followed: a signature must not travel to another host.
 The pool's connections are urllib3's, too, which connect, verify and tunnel as ever, but they send a
 request that was written down whole, and let ``http.client`` read the answer (``_lean``). What both
 libraries do there for streamed bodies, compressed answers and odd headers costs as much as the
-request itself; a body here is bytes, and an answer is read whole.
+request itself; an answer here is read whole, and a body is bytes, or read in large pieces.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import os
 import socket
 import ssl
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
@@ -37,6 +37,22 @@ _BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLSyscallError, ssl.SSLZeroReturnError)
 
 # The most of a reason that an error repeats; part of it may come from the other side.
 _REASON_CHARACTERS = 200
+
+# How much of a body is read and sent at once; more than HTTP libraries take, which saves time.
+_PIECE_BYTES = 1024 * 1024
+
+
+class Stream(Protocol):
+    """A body that is read while it is sent."""
+
+    def __len__(self) -> int:
+        """How many bytes it has in all."""
+
+    def read(self, size: int, /) -> bytes:
+        """Give the next bytes, ``size`` at most; none at its end."""
+
+
+Body = bytes | Stream
 
 
 class Answer(NamedTuple):
@@ -115,15 +131,15 @@ class Connection:
         method: str,
         target: str,
         headers: Mapping[str, str],
-        body: bytes | None,
+        body: Body | None,
         timeout: float,
     ) -> Answer:
         """Send one request and read its answer; nothing is repeated here.
 
         Args:
-            method: ``GET`` or ``POST``.
+            method: The HTTP method, in capitals.
             target: Path and query, encoded.
-            headers: All headers, ``host`` included.
+            headers: All headers, ``host`` and the body's ``content-length`` included.
             body: The body, or None.
             timeout: Seconds for connecting, and again for each wait on the answer.
 
@@ -147,7 +163,7 @@ class Connection:
             response = pool.urllib3.urlopen(
                 method,
                 pool.target_prefix + target,
-                body=body,
+                body=body,  # type: ignore[arg-type] # our connections take it
                 headers=headers,
                 retries=False,
                 redirect=False,
@@ -213,8 +229,8 @@ class _Response:
         self.data = response.read()
 
 
-def _request(method: str, target: str, headers: Mapping[str, str], body: bytes) -> bytes:
-    """Write a request down whole, to be sent at once: one system call, and often one packet.
+def _head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
+    """Write down a request up to its body.
 
     Raises:
         ValueError: A line break in what is to be one line would begin another header.
@@ -223,7 +239,7 @@ def _request(method: str, target: str, headers: Mapping[str, str], body: bytes) 
     head = "\r\n".join(lines)
     if head.count("\r") != len(lines) - 1 or head.count("\n") != len(lines) - 1:
         raise ValueError("a header has a line break in it")
-    return head.encode("latin-1") + body
+    return head.encode("latin-1")
 
 
 def _lean(connection: type[Any]) -> type[Any]:
@@ -234,24 +250,36 @@ def _lean(connection: type[Any]) -> type[Any]:
             self,
             method: str,
             url: str,
-            body: bytes | None = None,
+            body: Body | None = None,
             headers: Mapping[str, str] | None = None,
             **_options: Any,
         ) -> None:
             if self.sock is None:
                 self.connect()
-            self.sock.settimeout(self.timeout)
+            self._set_timeout()
             self._method_sent = method
-            self.sock.sendall(_request(method, url, headers or {}, body or b""))
+            head = _head(method, url, headers or {})
+            if body is None or isinstance(body, bytes):
+                # At once: one system call, and often one packet.
+                self.sock.sendall(head + (body or b""))
+                return
+            self.sock.sendall(head)
+            while piece := body.read(_PIECE_BYTES):
+                self.sock.sendall(piece)
 
         def getresponse(self) -> _Response:
-            self.sock.settimeout(self.timeout)
+            self._set_timeout()
             response = http.client.HTTPResponse(self.sock, method=self._method_sent)
             response.begin()
             answer = _Response(response)
             if response.will_close:
                 self.close()
             return answer
+
+        def _set_timeout(self) -> None:
+            # A system call, in which another thread may take Python's lock.
+            if self.sock.gettimeout() != self.timeout:
+                self.sock.settimeout(self.timeout)
 
     return LeanConnection
 

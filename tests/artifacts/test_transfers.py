@@ -262,6 +262,66 @@ def test_an_object_that_is_not_what_was_uploaded_is_an_error(
     assert caught.value.error_code == "IO_ERROR"
 
 
+class DamagePart(Action):
+    """Say of a part that it is not what was sent."""
+
+    name: ClassVar[str] = "damage part"
+
+    def after(self, answer: Any) -> Any:
+        headers = {**answer.headers, "opc-content-md5": "AAAAAAAAAAAAAAAAAAAAAA=="}
+        return type(answer)(answer.status, answer.body, headers)
+
+
+def test_a_part_that_arrived_damaged_is_sent_again(
+    aidp_emulator: AidpEmulator, repository: OciArtifactRepository, storage: Storage, file: Path
+) -> None:
+    file.write_bytes(LARGE)
+    aidp_emulator.faults.add(Fault(DamagePart(), "upload_part", times=3))
+    repository.log_artifact(file)
+    assert storage.get("file") == LARGE
+
+
+def test_parts_that_always_arrive_damaged_are_an_error(
+    aidp_emulator: AidpEmulator,
+    root: str,
+    storage: Storage,
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    repository = OciArtifactRepository(root, aidp_emulator.tracking_uri)
+    file.write_bytes(LARGE)
+    aidp_emulator.faults.add(Fault(DamagePart(), "upload_part"))
+    with pytest.raises(MlflowException, match=r"upload_part: .*what arrived is AAAA"):
+        repository.log_artifact(file)
+    assert storage.names() == []
+    assert storage.list_multipart_uploads().data == []
+
+
+class Shorten(Action):
+    """Take the end of a file away before its parts are sent."""
+
+    name: ClassVar[str] = "shorten"
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def before(self, released: threading.Event) -> None:
+        self._file.write_bytes(LARGE[:-PART])
+
+
+def test_a_file_that_becomes_shorter_is_not_waited_for(
+    aidp_emulator: AidpEmulator, repository: OciArtifactRepository, storage: Storage, file: Path
+) -> None:
+    file.write_bytes(LARGE)
+    aidp_emulator.faults.add(Fault(Shorten(file), "create_multipart_upload"))
+    with pytest.raises(MlflowException, match="became shorter while it was uploaded") as caught:
+        repository.log_artifact(file)
+    assert caught.value.error_code == "IO_ERROR"
+    assert storage.names() == []
+    assert storage.list_multipart_uploads().data == []
+
+
 class Session:
     """A session token in a file that an OCI profile names, and that a renewal replaces."""
 

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -47,6 +47,9 @@ Send = Callable[..., "Response"]
 
 # Most of a transfer is waiting for the network, however few processors there are.
 _THREADS = 16
+# How often progress is looked at. To be woken for each file would take Python's lock away from who
+# is at work.
+_LOOK_SECONDS = 0.2
 # Idle connections to keep for the threads of both pools, and those of the caller.
 _CONNECTIONS = 4 * _THREADS
 
@@ -220,7 +223,7 @@ def each(
         executor: Whose threads do it.
         work: What to do.
         items: With what.
-        done: Called whenever one of them is done, for progress bars.
+        done: Called once for each that is done, soon after it, for progress bars.
 
     Returns:
         The results, in the order of the items.
@@ -232,9 +235,12 @@ def each(
     futures: list[Future[T]] = []
     try:
         futures += [executor.submit(work, item) for item in items]
-        for future in as_completed(futures):
-            future.result()
-            done()
+        pending = set(futures)
+        while pending:
+            finished, pending = wait(pending, _LOOK_SECONDS, FIRST_EXCEPTION)
+            for future in finished:
+                future.result()
+                done()
     except BaseException:
         for future in futures:
             future.cancel()

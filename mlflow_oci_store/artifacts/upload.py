@@ -12,8 +12,10 @@ import hashlib
 import logging
 import math
 import mimetypes
+import stat
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -57,16 +59,15 @@ def upload(storage: ObjectStorage, place: Location, name: str, file: Path) -> No
         MlflowException: INVALID_PARAMETER_VALUE, if it is no file.
         OSError: The file cannot be read.
     """
-    if not file.is_file():
-        raise MlflowException.invalid_parameter_value(f"{file} is not a file.")
-    size = file.stat().st_size
+    size = _size_of(file)
     in_parts = size >= max(MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE.get(), 1)
     if in_parts and MLFLOW_ENABLE_MULTIPART_UPLOAD.get():
         _Parts(storage, place, name, file, size).upload()
         return
     # What is put takes the place of what was there, so the checksum goes with it.
     if size <= _HELD_BYTES:
-        content = file.read_bytes()
+        with _opened(file) as whole:
+            content = whole.readall()
         digest = hashlib.md5(content, usedforsecurity=False).digest()
         _put(storage, place, name, digest, lambda: nullcontext(content))
     else:
@@ -212,8 +213,9 @@ class _Stretch:
     def __init__(self, file: Path, start: int, stop: int, digest: Any = None) -> None:
         self._file = file
         self._digest = digest
-        self._content = file.open("rb")
-        self._content.seek(start)
+        self._content = _opened(file)
+        if start:
+            self._content.seek(start)
         self._length = self._left = stop - start
 
     def __enter__(self) -> _Stretch:
@@ -231,18 +233,34 @@ class _Stretch:
         Raises:
             MlflowException: IO_ERROR, if the file ends before the part does.
         """
-        wanted = min(size, self._left)
-        piece = self._content.read(wanted)
-        if len(piece) < wanted:
+        if not self._left:
+            return b""
+        piece = self._content.read(min(size, self._left))
+        if not piece:
             raise MlflowException(
                 f"The file {self._file} became shorter while it was uploaded. Upload it again when "
                 "nothing writes to it.",
                 IO_ERROR,
             )
-        self._left -= wanted
+        self._left -= len(piece)
         if self._digest is not None:
             self._digest.update(piece)
         return piece
+
+
+def _opened(file: Path) -> FileIO:
+    # Buffers would cost more calls of the system, and each may hand Python's lock on.
+    return file.open("rb", buffering=0)
+
+
+def _size_of(file: Path) -> int:
+    try:
+        status = file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        status = None
+    if status is None or not stat.S_ISREG(status.st_mode):
+        raise MlflowException.invalid_parameter_value(f"{file} is not a file.")
+    return status.st_size
 
 
 def _content_type(name: str) -> str:

@@ -16,7 +16,7 @@ help:
 	@echo 'make test     lint, type-check, and run all tests; downloads ten training frameworks'
 	@echo 'make test-core   the same without the frameworks and what is trained with them'
 	@echo 'make lint     only the linters and the type checker'
-	@echo 'make bench    side by side with the alternatives, 20 minutes; QUICK=1 takes two'
+	@echo 'make bench    side by side with the alternatives, 15 minutes and more; QUICK=1 takes two'
 	@echo 'make package  build and check wheel and sdist'
 	@echo 'make clean    remove what these commands made'
 

@@ -1,6 +1,6 @@
 """Ours, side by side with the alternatives, in one run on one machine.
 
-    make bench                    everything; about twenty minutes
+    make bench                    everything; a quarter of an hour
     make bench QUICK=1            everything, with less of it; about two minutes
     make bench ROWS='log_batch'   only rows with that in their names
 

@@ -62,7 +62,7 @@ def _large(stage: Stage, repository: Any) -> Measure:
 
 
 class _Floor:
-    """What nobody can go below with OCI's signatures in Python.
+    """What is left to do with ``http.client`` when all that can be is left out.
 
     For each file its MD5, an RSA signature and a request of ``http.client``, from one thread, as
     several would only wait for Python's lock. The answers are read when the next requests are made,

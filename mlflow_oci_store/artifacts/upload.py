@@ -56,7 +56,8 @@ def upload(storage: ObjectStorage, place: Location, name: str, file: Path) -> No
 
     Raises:
         OciDataPlatformException: A request failed; no new object was made.
-        MlflowException: INVALID_PARAMETER_VALUE, if it is no file.
+        MlflowException: INVALID_PARAMETER_VALUE, if it is no file; IO_ERROR, if it becomes shorter
+            meanwhile, or if what was committed is not what was sent.
         OSError: The file cannot be read.
     """
     size = _size_of(file)
@@ -142,7 +143,7 @@ class _Parts:
             digest = hashlib.md5(usedforsecurity=False)
             with _Stretch(self._file, start, stop, digest) as body:
                 headers = send(self._name, upload_id, number, body).headers
-            sent, arrived = content_md5(digest.digest()), headers["opc-content-md5"]
+            sent, arrived = content_md5(digest.digest()), headers.get("opc-content-md5")
             if arrived != sent:
                 raise ConnectionFailed(
                     f"none says that part {number} arrived whole; its MD5 is {sent}, and that of "

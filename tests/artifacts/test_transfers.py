@@ -243,40 +243,36 @@ def test_a_damaged_object_is_not_downloaded(
 
 
 class Damage(Action):
-    """Damage a part that has just been uploaded."""
+    """Say of an upload that something else arrived."""
 
     name: ClassVar[str] = "damage"
 
+    def __init__(self, header: str, md5: str) -> None:
+        self._said = {header: md5}
+
     def after(self, answer: Any) -> Any:
-        headers = {**answer.headers, "opc-multipart-md5": "AAAAAAAAAAAAAAAAAAAAAA==-7"}
-        return type(answer)(answer.status, answer.body, headers)
+        return type(answer)(answer.status, answer.body, {**answer.headers, **self._said})
+
+
+DAMAGED_OBJECT = Damage("opc-multipart-md5", "AAAAAAAAAAAAAAAAAAAAAA==-7")
+DAMAGED_PART = Damage("opc-content-md5", "AAAAAAAAAAAAAAAAAAAAAA==")
 
 
 def test_an_object_that_is_not_what_was_uploaded_is_an_error(
     aidp_emulator: AidpEmulator, repository: OciArtifactRepository, file: Path
 ) -> None:
     file.write_bytes(LARGE)
-    aidp_emulator.faults.add(Fault(Damage(), "commit_multipart_upload"))
+    aidp_emulator.faults.add(Fault(DAMAGED_OBJECT, "commit_multipart_upload"))
     with pytest.raises(MlflowException, match="not what was uploaded") as caught:
         repository.log_artifact(file)
     assert caught.value.error_code == "IO_ERROR"
-
-
-class DamagePart(Action):
-    """Say of a part that it is not what was sent."""
-
-    name: ClassVar[str] = "damage part"
-
-    def after(self, answer: Any) -> Any:
-        headers = {**answer.headers, "opc-content-md5": "AAAAAAAAAAAAAAAAAAAAAA=="}
-        return type(answer)(answer.status, answer.body, headers)
 
 
 def test_a_part_that_arrived_damaged_is_sent_again(
     aidp_emulator: AidpEmulator, repository: OciArtifactRepository, storage: Storage, file: Path
 ) -> None:
     file.write_bytes(LARGE)
-    aidp_emulator.faults.add(Fault(DamagePart(), "upload_part", times=3))
+    aidp_emulator.faults.add(Fault(DAMAGED_PART, "upload_part", times=3))
     repository.log_artifact(file)
     assert storage.get("file") == LARGE
 
@@ -291,7 +287,7 @@ def test_parts_that_always_arrive_damaged_are_an_error(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     repository = OciArtifactRepository(root, aidp_emulator.tracking_uri)
     file.write_bytes(LARGE)
-    aidp_emulator.faults.add(Fault(DamagePart(), "upload_part"))
+    aidp_emulator.faults.add(Fault(DAMAGED_PART, "upload_part"))
     with pytest.raises(MlflowException, match=r"upload_part: .*what arrived is AAAA"):
         repository.log_artifact(file)
     assert storage.names() == []

@@ -7,20 +7,20 @@ merging) costs more than the network on a fast link, and none of it is wanted he
 particular is never followed: a signature must not travel to another host.
 
 The pool's connections are urllib3's, too, which connect, verify and tunnel as ever, but they send a
-request that was written down whole, and let ``http.client`` read the answer (``_lean``). What both
-libraries do there for streamed bodies, compressed answers and odd headers costs as much as the
-request itself; an answer here is read whole, and a body is bytes, or read in large pieces.
+request that was written down whole, and read the answer to its end (``_lean``). What they otherwise
+do for streamed bodies, compressed answers and odd headers costs as much as the request itself.
 """
 
 from __future__ import annotations
 
-import http.client
 import os
 import socket
 import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
+
+from mlflow_oci_store.client.response import Response
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -59,7 +59,7 @@ class Answer(NamedTuple):
     """One HTTP answer, read to its end."""
 
     status: int
-    headers: Mapping[str, str]  # case-insensitive
+    headers: Mapping[str, str]  # names in lower case
     body: bytes
 
 
@@ -172,8 +172,6 @@ class Connection:
             )
         except (HTTPError, OSError) as error:
             raise connection_failure(error) from error
-        if not response.data and response.status != 204 and not _is_delimited(response.headers):
-            raise ConnectionFailed("the answer broke off in its headers")
         return Answer(response.status, response.headers, response.data)
 
     def _new_pool(self) -> _Pool:
@@ -217,18 +215,6 @@ class Connection:
         )
 
 
-class _Response:
-    """What urllib3's pool wants to know of an answer, and no more."""
-
-    version_string = "HTTP/1.1"
-    length_remaining = 0
-
-    def __init__(self, response: http.client.HTTPResponse) -> None:
-        self.status = response.status
-        self.headers = response.msg
-        self.data = response.read()
-
-
 def _head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
     """Write down a request up to its body.
 
@@ -243,7 +229,7 @@ def _head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
 
 
 def _lean(connection: type[Any]) -> type[Any]:
-    """Derive a connection that sends requests at once and has ``http.client`` read the answers."""
+    """Derive a connection that sends requests at once and reads answers to their end."""
 
     class LeanConnection(connection):
         def request(
@@ -267,14 +253,13 @@ def _lean(connection: type[Any]) -> type[Any]:
             while piece := body.read(_PIECE_BYTES):
                 self.sock.sendall(piece)
 
-        def getresponse(self) -> _Response:
+        def getresponse(self) -> Response:
             self._set_timeout()
-            response = http.client.HTTPResponse(self.sock, method=self._method_sent)
+            response = Response(self.sock, self._method_sent)
             response.begin()
-            answer = _Response(response)
             if response.will_close:
                 self.close()
-            return answer
+            return response
 
         def _set_timeout(self) -> None:
             # A system call, in which another thread may take Python's lock.
@@ -282,12 +267,6 @@ def _lean(connection: type[Any]) -> type[Any]:
                 self.sock.settimeout(self.timeout)
 
     return LeanConnection
-
-
-def _is_delimited(headers: Mapping[str, str]) -> bool:
-    """Whether an answer says where it ends. Python's parser takes headers that were cut off for
-    complete, and an answer without these two for one that ends with the connection."""
-    return "content-length" in headers or "transfer-encoding" in headers
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -16,7 +16,7 @@ from pathlib import Path
 _CHUNK_BYTES = 1024 * 1024
 
 
-def md5_of(file: Path, start: int, stop: int) -> bytes:
+def md5_of(file: str | Path, start: int, stop: int) -> bytes:
     """Read a stretch of a file and give its MD5.
 
     Args:
@@ -25,7 +25,7 @@ def md5_of(file: Path, start: int, stop: int) -> bytes:
         stop: Where it ends; it may end earlier, with the file.
     """
     digest = hashlib.md5(usedforsecurity=False)
-    with file.open("rb") as content:
+    with open(file, "rb") as content:
         content.seek(start)
         while start < stop and (chunk := content.read(min(_CHUNK_BYTES, stop - start))):
             digest.update(chunk)

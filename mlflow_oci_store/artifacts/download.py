@@ -24,6 +24,7 @@ from mlflow.utils.file_utils import ArtifactProgressBar
 from mlflow_oci_store.artifacts.checksum import content_md5, md5_of, multipart_md5
 from mlflow_oci_store.artifacts.location import Location
 from mlflow_oci_store.artifacts.object_storage import ObjectStorage, Send, each
+from mlflow_oci_store.artifacts.progress import progress
 from mlflow_oci_store.artifacts.upload import PART_SIZE_HEADER
 from mlflow_oci_store.errors import OciDataPlatformException
 
@@ -72,7 +73,7 @@ class _Download:
             step = MLFLOW_MULTIPART_DOWNLOAD_CHUNK_SIZE.get()
             stretches = [_Stretch(at, min(at + step, size)) for at in range(0, size, step)]
             with ArtifactProgressBar.chunks(size, f"Downloading {self._name}", step) as bar:
-                each(self._storage.parts, self._read, stretches, bar.update)
+                each(self._storage.parts, self._read, stretches, progress(bar))
         self._verify(size)
 
     def _read(self, stretch: _Stretch) -> None:

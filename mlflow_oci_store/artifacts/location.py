@@ -8,7 +8,6 @@ anything is sent, and an object whose name breaks the rules is left out of listi
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import NamedTuple
 
 from mlflow.exceptions import MlflowException
@@ -22,8 +21,8 @@ _BUCKET = re.compile(r"[\w.-]+", re.ASCII)
 _NAMESPACE = re.compile(r"[a-z0-9_-]+", re.ASCII | re.IGNORECASE)
 # Windows takes both for separators.
 _SEPARATOR = re.compile(r"[/\\]")
-# Control characters, and halves of characters, which are no text.
-_UNPRINTABLE = ("Cc", "Cs")
+# Unicode's categories Cc, control characters, and Cs, halves of characters, which are no text.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Location(NamedTuple):
@@ -135,6 +134,6 @@ def fault_of(path: str) -> str | None:
         return "it has an empty segment"
     if {".", ".."} & set(segments):
         return "it has a segment '.' or '..'"
-    if any(unicodedata.category(character) in _UNPRINTABLE for character in path):
+    if _UNPRINTABLE.search(path):
         return "it has a control character or is no Unicode text"
     return None

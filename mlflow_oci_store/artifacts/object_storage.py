@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
@@ -215,7 +216,7 @@ def each(
     executor: ThreadPoolExecutor,
     work: Callable[[S], T],
     items: Iterable[S],
-    done: Callable[[], None],
+    done: Callable[[int], None],
 ) -> Sequence[T]:
     """Do something with each of some items at the same time.
 
@@ -223,7 +224,7 @@ def each(
         executor: Whose threads do it.
         work: What to do.
         items: With what.
-        done: Called once for each that is done, soon after it, for progress bars.
+        done: Is told from time to time how many more are done, for progress bars.
 
     Returns:
         The results, in the order of the items.
@@ -232,21 +233,35 @@ def each(
         Exception: What the first failure raised. By then nothing is running any more, and what was
             not begun never will be.
     """
-    futures: list[Future[T]] = []
+    todo = deque(enumerate(items))
+    results: dict[int, T] = {}
+
+    def some() -> None:
+        while todo:
+            try:
+                index, item = todo.popleft()
+            except IndexError:  # another thread was faster
+                return
+            results[index] = work(item)
+
+    futures: list[Future[None]] = []
     try:
-        futures += [executor.submit(work, item) for item in items]
-        pending = set(futures)
+        futures += [executor.submit(some) for _ in range(min(_THREADS, len(todo)))]
+        pending, told = set(futures), 0
         while pending:
             finished, pending = wait(pending, _LOOK_SECONDS, FIRST_EXCEPTION)
             for future in finished:
                 future.result()
-                done()
+            count = len(results)
+            done(count - told)
+            told = count
     except BaseException:
+        todo.clear()
         for future in futures:
             future.cancel()
         wait(futures)
         raise
-    return [future.result() for future in futures]
+    return [results[index] for index in range(len(results))]
 
 
 def _signer(authenticator: Authenticator) -> Any:

@@ -23,6 +23,7 @@ from mlflow.utils.file_utils import ArtifactProgressBar
 from mlflow_oci_store.artifacts.download import download
 from mlflow_oci_store.artifacts.location import Location, fault_of
 from mlflow_oci_store.artifacts.object_storage import ObjectStorage, each, object_storage
+from mlflow_oci_store.artifacts.progress import progress
 from mlflow_oci_store.artifacts.upload import upload
 from mlflow_oci_store.client.data_platform import DataPlatformClient
 from mlflow_oci_store.errors import OciDataPlatformException
@@ -90,9 +91,8 @@ class OciArtifactRepository(ArtifactRepository):
             MlflowException: INVALID_PARAMETER_VALUE for a path that could mean another place;
                 otherwise what went wrong with a request.
         """
-        file = Path(local_file)
-        name = self._place.name_of(_joined(artifact_path, os.path.basename(file)))
-        upload(self._storage, self._place, name, file)
+        name = self._place.name_of(_joined(artifact_path, os.path.basename(local_file)))
+        upload(self._storage, self._place, name, local_file)
 
     def log_artifacts(self, local_dir: str | Path, artifact_path: str | None = None) -> None:
         """Upload all files of a folder, several at the same time.
@@ -107,14 +107,15 @@ class OciArtifactRepository(ArtifactRepository):
         """
         uploads = [
             (self._place.name_of(_joined(artifact_path, path)), file)
-            for path, file in _files_in(Path(local_dir))
+            for path, file in _files_in(local_dir)
         ]
+        storage = self._storage
         with ArtifactProgressBar.files("Uploading artifacts", len(uploads)) as bar:
             each(
-                self._storage.files,
-                lambda it: upload(self._storage, self._place, *it),
+                storage.files,
+                lambda it: upload(storage, self._place, *it),
                 uploads,
-                bar.update,
+                progress(bar),
             )
 
     def list_artifacts(self, path: str | None = None) -> list[FileInfo]:
@@ -153,7 +154,7 @@ class OciArtifactRepository(ArtifactRepository):
         names = [item.name for page in self._pages(prefix=folder) for item in page.objects]
         if artifact_path:
             names.append(folder.removesuffix("/"))
-        each(self._storage.files, self._delete, names, lambda: None)
+        each(self._storage.files, self._delete, names, lambda _: None)
 
     def _download_file(self, remote_file_path: str, local_path: str | Path) -> None:
         name = self._place.name_of(str(remote_file_path))
@@ -214,14 +215,14 @@ class OciArtifactRepository(ArtifactRepository):
                 return sorted(infos, key=lambda info: str(info.path))
 
 
-def _files_in(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Give the files in a folder, each with its path in POSIX form."""
-    if not folder.is_dir():
+def _files_in(folder: str | Path) -> Iterator[tuple[str, str]]:
+    """Give the files in a folder, each by its path below the folder in POSIX form, and its path."""
+    if not os.path.isdir(folder):
         raise MlflowException.invalid_parameter_value(f"{folder} is not a folder.")
     for root, _, names in os.walk(folder):
+        below = Path(root).relative_to(folder).as_posix()
         for name in names:
-            file = Path(root, name)
-            yield file.relative_to(folder).as_posix(), file
+            yield _joined("" if below == "." else below, name), os.path.join(root, name)
 
 
 def _joined(folder: str | None, name: str) -> str:

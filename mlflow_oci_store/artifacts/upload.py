@@ -12,6 +12,7 @@ import hashlib
 import logging
 import math
 import mimetypes
+import os
 import stat
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -31,6 +32,7 @@ from mlflow.utils.file_utils import ArtifactProgressBar
 from mlflow_oci_store.artifacts.checksum import content_md5, md5_of, multipart_md5
 from mlflow_oci_store.artifacts.location import Location
 from mlflow_oci_store.artifacts.object_storage import ObjectStorage, Send, each
+from mlflow_oci_store.artifacts.progress import progress
 from mlflow_oci_store.client.connection import Body, ConnectionFailed
 from mlflow_oci_store.errors import OciDataPlatformException
 
@@ -44,7 +46,7 @@ _HELD_BYTES = 1024 * 1024
 _logger = logging.getLogger(__name__)
 
 
-def upload(storage: ObjectStorage, place: Location, name: str, file: Path) -> None:
+def upload(storage: ObjectStorage, place: Location, name: str, file: str | Path) -> None:
     """Upload a file.
 
     Args:
@@ -96,7 +98,7 @@ class _Parts:
     """One upload in parts."""
 
     def __init__(
-        self, storage: ObjectStorage, place: Location, name: str, file: Path, size: int
+        self, storage: ObjectStorage, place: Location, name: str, file: str | Path, size: int
     ) -> None:
         self._storage = storage
         self._place = place
@@ -115,7 +117,7 @@ class _Parts:
                 self._size, f"Uploading {self._file}", self._part_size
             ) as bar:
                 parts = each(
-                    self._storage.parts, lambda at: self._put(upload_id, at), starts, bar.update
+                    self._storage.parts, lambda at: self._put(upload_id, at), starts, progress(bar)
                 )
             self._commit(upload_id, parts)
         except BaseException:
@@ -147,7 +149,7 @@ class _Parts:
             if arrived != sent:
                 raise ConnectionFailed(
                     f"none says that part {number} arrived whole; its MD5 is {sent}, and that of "
-                    f"what arrived is {arrived}"
+                    f"what arrived is {arrived or 'not known'}"
                 )
             return str(headers["etag"]), digest.digest()
 
@@ -211,7 +213,7 @@ class _Stretch:
         digest: Is updated with what is read, if given.
     """
 
-    def __init__(self, file: Path, start: int, stop: int, digest: Any = None) -> None:
+    def __init__(self, file: str | Path, start: int, stop: int, digest: Any = None) -> None:
         self._file = file
         self._digest = digest
         self._content = _opened(file)
@@ -249,14 +251,14 @@ class _Stretch:
         return piece
 
 
-def _opened(file: Path) -> FileIO:
+def _opened(file: str | Path) -> FileIO:
     # Buffers would cost more calls of the system, and each may hand Python's lock on.
-    return file.open("rb", buffering=0)
+    return open(file, "rb", buffering=0)
 
 
-def _size_of(file: Path) -> int:
+def _size_of(file: str | Path) -> int:
     try:
-        status = file.stat()
+        status = os.stat(file)
     except (FileNotFoundError, NotADirectoryError):
         status = None
     if status is None or not stat.S_ISREG(status.st_mode):

@@ -25,7 +25,7 @@ from mlflow_oci_store.client.response import Response
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from urllib3 import HTTPConnectionPool
+    from urllib3 import HTTPConnectionPool, Retry
 
 # More threads than this work too; their connections are then not kept alive.
 _POOL_SIZE = 64
@@ -107,6 +107,7 @@ def _urllib3_kinds(error: BaseException) -> frozenset[str]:
 class _Pool:
     pid: int
     urllib3: HTTPConnectionPool
+    no_retries: Retry
     target_prefix: str  # empty, or scheme and host when an HTTP proxy wants absolute targets
 
 
@@ -165,7 +166,7 @@ class Connection:
                 pool.target_prefix + target,
                 body=body,  # type: ignore[arg-type] # our connections take it
                 headers=headers,
-                retries=False,
+                retries=pool.no_retries,
                 redirect=False,
                 assert_same_host=False,
                 timeout=timeout,
@@ -191,6 +192,7 @@ class Connection:
         import requests
         from requests.adapters import HTTPAdapter
         from urllib3.connection import HTTPConnection
+        from urllib3.util import Retry
 
         adapter = HTTPAdapter(max_retries=0)
         # Training can be silent for longer than a NAT gateway remembers an idle connection.
@@ -211,6 +213,7 @@ class Connection:
         return _Pool(
             pid=os.getpid(),
             urllib3=pool,
+            no_retries=Retry.from_int(False, redirect=False),
             target_prefix=self.endpoint if absolute else "",
         )
 

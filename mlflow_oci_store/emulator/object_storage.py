@@ -241,9 +241,11 @@ class ObjectStorage:
         return stored
 
     def _require_preconditions(self, name: str, request: Request) -> None:
+        wanted, unwanted = (request.headers.get(f"if-{it}match") for it in ("", "none-"))
+        if wanted is None and unwanted is None:
+            return
         stored = self._bucket.find(name)
         etag = stored.etag if stored else None
-        wanted, unwanted = (request.headers.get(f"if-{it}match") for it in ("", "none-"))
         if wanted is not None and wanted not in (etag, "*" if etag else None):
             raise Refusal(412, "IfMatchFailed", f"{name!r} does not have the etag {wanted}")
         if unwanted is not None and etag is not None and unwanted in ("*", etag):

@@ -6,8 +6,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import pytest
+from client.loopback_proxy import loopback_proxy
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from mlflow.exceptions import MlflowException
@@ -17,6 +19,7 @@ from mlflow_oci_store.emulator import (
     AidpEmulator,
     CloseAfter,
     CloseBefore,
+    Delay,
     Fail,
     Fault,
     Truncate,
@@ -123,6 +126,33 @@ def test_everything_survives_a_bad_network(
     assert files_in(there) == files_in(here)
     repository.delete_artifacts()
     assert repository.list_artifacts() == []
+
+
+class Count(Action):
+    """Count requests."""
+
+    name: ClassVar[str] = "count"
+
+    def __init__(self) -> None:
+        self.requests = 0
+
+    def before(self, released: threading.Event) -> None:
+        self.requests += 1
+
+
+def test_after_a_failure_nothing_more_is_begun(
+    aidp_emulator: AidpEmulator, repository: OciArtifactRepository, tmp_path: Path
+) -> None:
+    for number in range(200):
+        (tmp_path / f"{number}").write_bytes(b"x")
+    counted = Count()
+    for action in (counted, Delay(0.2)):
+        aidp_emulator.faults.add(Fault(action, "put_object"))
+    aidp_emulator.faults.add(Fault(Fail(404, "BucketNotFound"), "put_object", times=1))
+    with pytest.raises(MlflowException, match="BucketNotFound"):
+        repository.log_artifacts(tmp_path)
+    # What sixteen threads had begun by then, and perhaps one file more of each.
+    assert counted.requests < 100
 
 
 @pytest.mark.parametrize("operation", WRITES)
@@ -247,15 +277,21 @@ class Damage(Action):
 
     name: ClassVar[str] = "damage"
 
-    def __init__(self, header: str, md5: str) -> None:
-        self._said = {header: md5}
+    def __init__(self, header: str, md5: str | None) -> None:
+        self._header, self._md5 = header, md5
 
     def after(self, answer: Any) -> Any:
-        return type(answer)(answer.status, answer.body, {**answer.headers, **self._said})
+        headers = {key: text for key, text in answer.headers.items() if key != self._header}
+        if self._md5 is not None:
+            headers[self._header] = self._md5
+        return type(answer)(answer.status, answer.body, headers)
 
 
 DAMAGED_OBJECT = Damage("opc-multipart-md5", "AAAAAAAAAAAAAAAAAAAAAA==-7")
-DAMAGED_PART = Damage("opc-content-md5", "AAAAAAAAAAAAAAAAAAAAAA==")
+DAMAGED_PARTS = {
+    "AAAAAAAAAAAAAAAAAAAAAA==": Damage("opc-content-md5", "AAAAAAAAAAAAAAAAAAAAAA=="),
+    "not known": Damage("opc-content-md5", None),
+}
 
 
 def test_an_object_that_is_not_what_was_uploaded_is_an_error(
@@ -268,27 +304,34 @@ def test_an_object_that_is_not_what_was_uploaded_is_an_error(
     assert caught.value.error_code == "IO_ERROR"
 
 
+@pytest.mark.parametrize("damage", DAMAGED_PARTS.values(), ids=DAMAGED_PARTS)
 def test_a_part_that_arrived_damaged_is_sent_again(
-    aidp_emulator: AidpEmulator, repository: OciArtifactRepository, storage: Storage, file: Path
+    aidp_emulator: AidpEmulator,
+    repository: OciArtifactRepository,
+    storage: Storage,
+    file: Path,
+    damage: Damage,
 ) -> None:
     file.write_bytes(LARGE)
-    aidp_emulator.faults.add(Fault(DAMAGED_PART, "upload_part", times=3))
+    aidp_emulator.faults.add(Fault(damage, "upload_part", times=3))
     repository.log_artifact(file)
     assert storage.get("file") == LARGE
 
 
+@pytest.mark.parametrize("arrived", DAMAGED_PARTS)
 def test_parts_that_always_arrive_damaged_are_an_error(
     aidp_emulator: AidpEmulator,
     root: str,
     storage: Storage,
     file: Path,
     monkeypatch: pytest.MonkeyPatch,
+    arrived: str,
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     repository = OciArtifactRepository(root, aidp_emulator.tracking_uri)
     file.write_bytes(LARGE)
-    aidp_emulator.faults.add(Fault(DAMAGED_PART, "upload_part"))
-    with pytest.raises(MlflowException, match=r"upload_part: .*what arrived is AAAA"):
+    aidp_emulator.faults.add(Fault(DAMAGED_PARTS[arrived], "upload_part"))
+    with pytest.raises(MlflowException, match=rf"upload_part: .*what arrived is {arrived}"):
         repository.log_artifact(file)
     assert storage.names() == []
     assert storage.list_multipart_uploads().data == []
@@ -414,6 +457,30 @@ def test_a_try_that_fails_again_and_again_is_given_up(
 def secure() -> Any:
     with AidpEmulator(tls=True) as emulator:
         yield emulator
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+def test_an_endpoint_that_depends_on_the_namespace_gets_files_whole_and_in_parts(
+    secure: AidpEmulator, tmp_path: Path, there: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "large").write_bytes(LARGE)
+    (here / "small").write_bytes(SMALL)
+    monkeypatch.setenv("OCI_CLI_CONFIG_FILE", secure.config_file)
+    monkeypatch.setenv("OCI_CLI_PROFILE", secure.profile)
+    monkeypatch.setenv("OCI_CLI_REGION", "us-ashburn-1")
+    monkeypatch.setenv("OCI_REALM_SPECIFIC_SERVICE_ENDPOINT_TEMPLATE_ENABLED", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_INSECURE_TLS", "true")
+    place = f"oci://{secure.bucket}@{secure.namespace}/x"
+    with loopback_proxy(tunnels_to=urlsplit(secure.endpoint).netloc) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
+        repository = OciArtifactRepository(place, "file:///somewhere")
+        repository.log_artifacts(here)
+        repository.download_artifacts("", str(there))
+    assert files_in(there) == files_in(here)
+    host = f"{secure.namespace}.objectstorage.us-ashburn-1.oci.customer-oci.com"
+    assert set(proxy.request_lines) == {f"CONNECT {host}:443 HTTP/1.0"}
 
 
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")

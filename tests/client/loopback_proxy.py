@@ -24,8 +24,12 @@ class LoopbackProxy:
 
 
 @contextmanager
-def loopback_proxy() -> Iterator[LoopbackProxy]:
-    """Run the proxy on a free port until the block is left."""
+def loopback_proxy(tunnels_to: str | None = None) -> Iterator[LoopbackProxy]:
+    """Run the proxy on a free port until the block is left.
+
+    Args:
+        tunnels_to: ``host:port`` where all tunnels end, whatever host was asked for.
+    """
     listener = socket.create_server(("127.0.0.1", 0))
     proxy = LoopbackProxy(f"127.0.0.1:{listener.getsockname()[1]}")
     open_sockets: list[socket.socket] = []
@@ -51,7 +55,7 @@ def loopback_proxy() -> Iterator[LoopbackProxy]:
                 proxy.request_lines.append(line)
                 proxy.headers.append({name.lower(): text for name, text in headers.items()})
                 method, target, _ = line.split(" ", 2)
-                url = urlsplit(f"//{target}" if method == "CONNECT" else target)
+                url = urlsplit(f"//{tunnels_to or target}" if method == "CONNECT" else target)
                 assert url.hostname is not None
                 server = socket.create_connection((url.hostname, url.port or 80), PATIENCE_SECONDS)
                 open_sockets.append(server)

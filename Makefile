@@ -8,6 +8,10 @@ BIN = $(VENV)/bin
 SETUP = $(VENV)/.complete
 FRAMEWORKS = $(VENV)/.frameworks
 PYTEST = -m pytest --numprocesses 2 --dist loadgroup
+# Most modules of what is installed are never imported (oci alone has eighteen thousand): each is
+# compiled when it is first used, and kept, in place of all of them now.
+INSTALL = $(BIN)/python -m pip install --no-compile
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test test-core lint bench package clean
 
@@ -25,13 +29,13 @@ $(SETUP): pyproject.toml
 		|| { echo 'Python 3.10 or newer is needed: make PYTHON=python3.12 ...'; exit 1; }
 	@echo '--- Setting up $(VENV): this takes a few minutes the first time'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --editable '.[dev]'
+	$(INSTALL) --quiet --upgrade pip
+	$(INSTALL) --editable '.[dev]'
 	@touch $@
 
 $(FRAMEWORKS): $(SETUP)
 	@echo '--- Adding the frameworks that the tests train with: gigabytes, a few minutes'
-	$(BIN)/python -m pip install --editable '.[autolog]'
+	$(INSTALL) --editable '.[autolog]'
 	@touch $@
 
 demo: $(SETUP)

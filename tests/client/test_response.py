@@ -7,7 +7,7 @@ import socket
 from contextlib import closing
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mlflow_oci_store.client.response import Response, UnreadableResponse
@@ -41,6 +41,7 @@ def _chunked(body: bytes, size: int) -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(it), it) for it in chunks) + b"0\r\n\r\n"
 
 
+@settings(deadline=None)
 @given(
     status=st.integers(200, 599),
     headers=st.dictionaries(_NAMES, st.tuples(_BLANKS, _VALUES, _BLANKS), max_size=10),
@@ -59,6 +60,8 @@ def test_an_answer_is_what_http_client_takes_it_for(
     ending: str,
     interim: bytes,
 ) -> None:
+    # Here http.client waits for chunks, which never come after these; see the next test.
+    assume(framing != "chunked" or status not in (204, 304))
     fields = "".join(
         f"{name}:{before}{value}{after}\r\n"
         for name, (before, value, after) in headers.items()
@@ -84,6 +87,13 @@ def test_an_answer_is_what_http_client_takes_it_for(
         key, bare = name.lower(), value.strip(" \t")
         expected[key] = f"{expected[key]}, {bare}" if key in expected else bare
     assert response.headers == expected
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_no_chunks_are_waited_for_where_there_is_no_body(status: int) -> None:
+    response = read(f"HTTP/1.1 {status} None\r\ntransfer-encoding: chunked\r\n\r\n".encode())
+
+    assert (response.data, response.will_close) == (b"", False)
 
 
 def test_what_came_before_the_answer_is_passed_over() -> None:

@@ -237,10 +237,10 @@ def each(
     results: dict[int, T] = {}
 
     def some() -> None:
-        while todo:
+        while True:
             try:
                 index, item = todo.popleft()
-            except IndexError:  # another thread was faster
+            except IndexError:
                 return
             results[index] = work(item)
 

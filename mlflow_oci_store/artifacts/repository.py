@@ -91,8 +91,9 @@ class OciArtifactRepository(ArtifactRepository):
             MlflowException: INVALID_PARAMETER_VALUE for a path that could mean another place;
                 otherwise what went wrong with a request.
         """
-        name = self._place.name_of(_joined(artifact_path, os.path.basename(local_file)))
-        upload(self._storage, self._place, name, local_file)
+        file = Path(local_file)
+        name = self._place.name_of(_joined(artifact_path, file.name))
+        upload(self._storage, self._place, name, file)
 
     def log_artifacts(self, local_dir: str | Path, artifact_path: str | None = None) -> None:
         """Upload all files of a folder, several at the same time.
@@ -107,7 +108,7 @@ class OciArtifactRepository(ArtifactRepository):
         """
         uploads = [
             (self._place.name_of(_joined(artifact_path, path)), file)
-            for path, file in _files_in(local_dir)
+            for path, file in _files_in(Path(local_dir))
         ]
         storage = self._storage
         with ArtifactProgressBar.files("Uploading artifacts", len(uploads)) as bar:
@@ -215,9 +216,9 @@ class OciArtifactRepository(ArtifactRepository):
                 return sorted(infos, key=lambda info: str(info.path))
 
 
-def _files_in(folder: str | Path) -> Iterator[tuple[str, str]]:
+def _files_in(folder: Path) -> Iterator[tuple[str, str]]:
     """Give the files in a folder, each by its path below the folder in POSIX form, and its path."""
-    if not os.path.isdir(folder):
+    if not folder.is_dir():
         raise MlflowException.invalid_parameter_value(f"{folder} is not a folder.")
     for root, _, names in os.walk(folder):
         below = Path(root).relative_to(folder).as_posix()

@@ -20,8 +20,9 @@ _HEADERS = 100
 
 # RFC 9112, section 4. What an answer says in place of the reason is of no use.
 _STATUS_LINE = re.compile(rb"HTTP/1\.(?P<minor>\d) (?P<status>\d{3})(?: [^\r\n]*)?\r?\n")
-# Section 5: a name, a colon, and a value, which may have blanks around it.
-_HEADER = re.compile(rb"([^\s:]+):([^\r\n]*)\r?\n")
+# Section 5: a name, a colon, and a value, which may have blanks around it and go on in a line that
+# begins with one.
+_HEADER = re.compile(rb"(?:([^\s:]+):|[ \t])([^\r\n]*)\r?\n")
 
 
 class UnreadableResponse(ConnectionError):
@@ -93,15 +94,19 @@ class Response(http.client.HTTPResponse):
 
 def _headers(source: BinaryIO) -> dict[str, str]:
     headers: dict[str, str] = {}
-    count = 0
+    name, count = "", 0
     while (line := source.readline(_LINE_BYTES)) not in (b"\r\n", b"\n"):
         found = _HEADER.fullmatch(line)
         count += 1
-        if found is None or count > _HEADERS:
-            what = "breaks off in" if not line.endswith(b"\n") else "cannot be read for"
+        if found is None or count > _HEADERS or not (found[1] or name):
+            is_cut = not line.endswith(b"\n") and len(line) < _LINE_BYTES
+            what = "breaks off in" if is_cut else "cannot be read for"
             raise UnreadableResponse(f"the answer {what} its headers")
-        name, value = found[1].decode("latin-1").lower(), found[2].decode("latin-1").strip(" \t")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        separator = " "
+        if found[1]:
+            name, separator = found[1].decode("latin-1").lower(), ", "
+        value = found[2].decode("latin-1").strip(" \t")
+        headers[name] = f"{headers[name]}{separator}{value}" if name in headers else value
     return headers
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,17 @@ def test_only_files_are_logged_as_files(
     assert caught.value.error_code == "INVALID_PARAMETER_VALUE"
     with pytest.raises(MlflowException, match="is not a folder"):
         repository.log_artifacts(tmp_path / "nothing")
+
+
+def test_a_slash_at_the_end_of_a_path_is_nothing(
+    repository: OciArtifactRepository, storage: Storage, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    repository.log_artifact(f"{tmp_path}/file/")
+    repository.log_artifacts(f"{tmp_path}/", "folder/")
+    assert storage.names() == ["top/run/file", "top/run/folder/file"]
+    with pytest.raises(MlflowException, match="is not a file"):
+        repository.log_artifact(f"{tmp_path}/")
 
 
 def test_mlflows_functions_work_on_a_run(
@@ -347,9 +359,13 @@ def test_progress_is_shown_as_mlflow_shows_it(
     repository.log_artifacts(tmp_path)
     repository.download_artifacts("large", str(tmp_path))
     shown = capsys.readouterr().err
-    for title in ("Uploading artifacts", "Uploading ", "Downloading artifacts", "Downloading top/"):
-        assert f"{title}" in shown
-    assert "100%" in shown
+    for title in (
+        "Uploading artifacts",
+        "Uploading /",
+        "Downloading artifacts",
+        "Downloading top/",
+    ):
+        assert re.search(rf"{title}[^\r\n]*: 100%", shown), title
     monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     repository.log_artifacts(tmp_path)
     repository.download_artifacts("large", str(tmp_path))

@@ -7,15 +7,48 @@ connection of the kind that calls of AI Data Platform use.
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote
 
 from mlflow_oci_store import __version__
 from mlflow_oci_store.client.auth import Authenticator
-from mlflow_oci_store.client.connection import Answer, Body, Connection
+from mlflow_oci_store.client.connection import Answer, Body, Connection, Exchange
 from mlflow_oci_store.client.failure import oci_error
 from mlflow_oci_store.client.signature import sign
 
 _USER_AGENT = f"mlflow-oci-store/{__version__}"
+
+
+class Put:
+    """A put whose content was sent.
+
+    Args:
+        exchange: Has the answer.
+    """
+
+    __slots__ = ("_exchange",)
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def has_begun_to_answer(self, seconds: float) -> bool:
+        """Whether something came, if need be after as many seconds."""
+        return self._exchange.has_begun_to_answer(seconds)
+
+    def __call__(self) -> Answer:
+        """Read the answer, once.
+
+        Raises:
+            ServiceError: Object Storage refused; the same that OCI's client raises.
+            ConnectionFailed: No answer came.
+        """
+        from oci.exceptions import ServiceError
+
+        answer = self._exchange.answer()
+        if answer.status != 200:
+            code, message = oci_error(answer)
+            raise ServiceError(answer.status, code, answer.headers, message)
+        return answer
 
 
 class DirectPut:
@@ -34,7 +67,18 @@ class DirectPut:
         self._authenticator = authenticator
         self._timeout = timeout
 
-    def put_object(
+    @property
+    def is_open(self) -> bool:
+        """Whether a put need not wait for a connection."""
+        return self._connection.is_open
+
+    def put_object(self, *args: Any, **options: Any) -> Answer:
+        """Put an object; takes what ``begin_put_object`` does, and raises what that and what it
+        returns do.
+        """
+        return self.begin_put_object(*args, **options)()
+
+    def begin_put_object(
         self,
         namespace: str,
         bucket: str,
@@ -44,17 +88,16 @@ class DirectPut:
         content_md5: str,
         content_type: str,
         opc_client_request_id: str,
-    ) -> Answer:
-        """Put an object.
+    ) -> Put:
+        """Send an object's content.
 
         Raises:
-            ServiceError: Object Storage refused; the same that OCI's client raises.
-            ConnectionFailed: No answer came.
+            ConnectionFailed: It could not be sent.
             MlflowException: The credentials cannot be used.
         """
         headers = {"content-md5": content_md5, "content-type": content_type}
         target = _target(namespace, bucket, "o", name)
-        return self._put(target, body, headers, opc_client_request_id)
+        return self._begin(target, body, headers, opc_client_request_id)
 
     def upload_part(
         self,
@@ -70,11 +113,9 @@ class DirectPut:
         """Put a part of an object; raises what ``put_object`` does."""
         target = _target(namespace, bucket, "u", name)
         query = f"?uploadId={quote(upload_id, safe='')}&uploadPartNum={number}"
-        return self._put(target + query, body, {}, opc_client_request_id)
+        return self._begin(target + query, body, {}, opc_client_request_id)()
 
-    def _put(self, target: str, body: Body, headers: dict[str, str], request_id: str) -> Answer:
-        from oci.exceptions import ServiceError
-
+    def _begin(self, target: str, body: Body, headers: dict[str, str], request_id: str) -> Put:
         credentials = self._authenticator.credentials()
         # As OCI's client signs it: the body is not covered, its MD5 guards it.
         signed = sign(credentials, "PUT", target, self._connection.host, {})
@@ -86,11 +127,7 @@ class DirectPut:
             **headers,
             **signed,
         }
-        answer = self._connection.send("PUT", target, headers, body, self._timeout)
-        if answer.status != 200:
-            code, message = oci_error(answer)
-            raise ServiceError(answer.status, code, answer.headers, message)
-        return answer
+        return Put(self._connection.begin("PUT", target, headers, body, self._timeout))
 
 
 def _target(namespace: str, bucket: str, kind: str, name: str) -> str:

@@ -12,20 +12,21 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from cachetools import TTLCache
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
-from mlflow_oci_store.artifacts.direct_put import DirectPut
+from mlflow_oci_store.artifacts.direct_put import DirectPut, Put
 from mlflow_oci_store.artifacts.location import Location
 from mlflow_oci_store.client.auth import Authenticator
 from mlflow_oci_store.client.connection import (
+    Answer,
     Connection,
     ConnectionFailed,
     ConnectionRefusedForGood,
@@ -40,19 +41,22 @@ from mlflow_oci_store.settings import AccessSettings
 
 if TYPE_CHECKING:
     from oci.object_storage import ObjectStorageClient
-    from oci.response import Response
 
 T = TypeVar("T")
 S = TypeVar("S")
-Send = Callable[..., "Response"]
+Send = Callable[..., Any]
+Begun = TypeVar("Begun", bound=Callable[[], Any])
+# A call in steps, which gives what it has begun.
+Steps = Generator[Begun | None, None, T]
 
-# Most of a transfer is waiting for the network, however few processors there are.
-_THREADS = 16
+# Most of a transfer is waiting for the network, however few processors there are: so many are under
+# way at once, of files and of the parts of each.
+THREADS = 16
 # How often progress is looked at. To be woken for each file would take Python's lock away from who
 # is at work.
-_LOOK_SECONDS = 0.2
+LOOK_SECONDS = 0.2
 # Idle connections to keep for the threads of both pools, and those of the caller.
-_CONNECTIONS = 4 * _THREADS
+_CONNECTIONS = 4 * THREADS
 
 
 class ObjectStorage:
@@ -73,8 +77,8 @@ class ObjectStorage:
         self._client: ObjectStorageClient | None = None
         self._direct_put: DirectPut | None = None
         self._endpoint = ""
-        self.files = ThreadPoolExecutor(_THREADS, "mlflow-oci-files")
-        self.parts = ThreadPoolExecutor(_THREADS, "mlflow-oci-parts")
+        self.files = ThreadPoolExecutor(THREADS, "mlflow-oci-files")
+        self.parts = ThreadPoolExecutor(THREADS, "mlflow-oci-parts")
 
     def call(self, operation: str, place: Location, attempt: Callable[[Send], T]) -> T:
         """Make one call, with as many tries as it takes.
@@ -98,6 +102,39 @@ class ObjectStorage:
         client = self._client or self._connect()
         method = getattr(self._direct_put, operation, None) or getattr(client, operation)
         send = partial(method, place.namespace, place.bucket)
+        steps: Steps[Callable[[], T], T]
+        steps = self._steps(operation, send, lambda send: partial(attempt, send))
+        return finished(steps)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether ``put_in_steps`` can be called, and need not wait for a connection."""
+        return self._direct_put is not None and self._direct_put.is_open
+
+    def put_in_steps(self, place: Location, begin: Callable[[Send], Put]) -> Steps[Put, Answer]:
+        """Put an object as ``call`` does, and leave what comes between the steps to the caller.
+
+        Args:
+            place: Where; its namespace and bucket count.
+            begin: Begins one try: it calls ``DirectPut.begin_put_object``, which it is given, with
+                the arguments after the bucket. It is called again after a failure that may pass.
+
+        Returns:
+            The steps. The first one begins, the next one reads the answer; ``finished`` takes all
+            that are left.
+        """
+        assert self._direct_put is not None
+        send = partial(self._direct_put.begin_put_object, place.namespace, place.bucket)
+        return self._steps("put_object", send, begin)
+
+    def _steps(
+        self, operation: str, send: Send, begin: Callable[[Send], Begun]
+    ) -> Steps[Begun, Any]:
+        """Make one call: a step begins each try, and another one ends it.
+
+        Yields:
+            What was begun, before it is ended; None before a pause.
+        """
         # What OCI's client raises, and what reading a body raises. It has a copy of requests, and
         # in older releases one of urllib3.
         from oci._vendor.requests.exceptions import BaseHTTPError, RequestException
@@ -111,7 +148,9 @@ class ObjectStorage:
             retry_after = None
             credentials = self._authenticator.credentials()
             try:
-                return attempt(partial(send, opc_client_request_id=request_id))
+                begun = begin(partial(send, opc_client_request_id=request_id))
+                yield begun
+                return begun()
             except ServiceError as error:
                 failure = self._refused(operation, error, request_id, retries.count)
                 cause: Exception = error
@@ -127,7 +166,10 @@ class ObjectStorage:
                 failure = unreachable(operation, self._endpoint, judged, request_id, retries.count)
                 cause = error
                 worth_a_retry = not isinstance(judged, ConnectionRefusedForGood)
-            if not worth_a_retry or not retries.pause(failure.message, retry_after):
+            if not worth_a_retry:
+                raise failure from cause
+            yield None
+            if not retries.pause(failure.message, retry_after):
                 raise failure from cause
 
     def _refused(
@@ -191,6 +233,15 @@ class ObjectStorage:
         return client
 
 
+def finished(steps: Steps[Any, T]) -> T:
+    """Take all steps of a call that are left, and give its result."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return cast("T", end.value)
+
+
 # Settings that nobody uses any more let go of their connections and threads in the end. Those that
 # are in use get new ones then; transfers that are under way keep theirs.
 _SHARED_SECONDS = 3600.0
@@ -246,11 +297,11 @@ def each(
 
     futures: list[Future[None]] = []
     try:
-        futures += [executor.submit(some) for _ in range(min(_THREADS, len(todo)))]
+        futures += [executor.submit(some) for _ in range(min(THREADS, len(todo)))]
         pending, told = set(futures), 0
         while pending:
-            finished, pending = wait(pending, _LOOK_SECONDS, FIRST_EXCEPTION)
-            for future in finished:
+            ended, pending = wait(pending, LOOK_SECONDS, FIRST_EXCEPTION)
+            for future in ended:
                 future.result()
             count = len(results)
             done(count - told)

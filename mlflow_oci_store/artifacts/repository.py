@@ -24,7 +24,8 @@ from mlflow_oci_store.artifacts.download import download
 from mlflow_oci_store.artifacts.location import Location, fault_of
 from mlflow_oci_store.artifacts.object_storage import ObjectStorage, each, object_storage
 from mlflow_oci_store.artifacts.progress import progress
-from mlflow_oci_store.artifacts.upload import upload
+from mlflow_oci_store.artifacts.small_files import SMALL_BYTES, upload_small_files
+from mlflow_oci_store.artifacts.upload import size_of, upload
 from mlflow_oci_store.client.data_platform import DataPlatformClient
 from mlflow_oci_store.errors import OciDataPlatformException
 from mlflow_oci_store.settings import AccessSettings, Settings
@@ -106,18 +107,16 @@ class OciArtifactRepository(ArtifactRepository):
             MlflowException: as ``log_artifact`` does, for the first file that fails. Every path is
                 checked before anything is sent.
         """
-        uploads = [
-            (self._place.name_of(_joined(artifact_path, path)), file)
-            for path, file in _files_in(Path(local_dir))
-        ]
+        small: list[tuple[str, str]] = []
+        large: list[tuple[str, str]] = []
+        for path, file in _files_in(Path(local_dir)):
+            uploads = small if size_of(file) <= SMALL_BYTES else large
+            uploads.append((self._place.name_of(_joined(artifact_path, path)), file))
         storage = self._storage
-        with ArtifactProgressBar.files("Uploading artifacts", len(uploads)) as bar:
-            each(
-                storage.files,
-                lambda it: upload(storage, self._place, *it),
-                uploads,
-                progress(bar),
-            )
+        with ArtifactProgressBar.files("Uploading artifacts", len(small) + len(large)) as bar:
+            move = progress(bar)
+            upload_small_files(storage, self._place, small, move)
+            each(storage.files, lambda it: upload(storage, self._place, *it), large, move)
 
     def list_artifacts(self, path: str | None = None) -> list[FileInfo]:
         """List the files and folders directly in a folder.

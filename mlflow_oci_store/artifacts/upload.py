@@ -15,7 +15,6 @@ import mimetypes
 import os
 import stat
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ from mlflow_oci_store.artifacts.checksum import content_md5, md5_of, multipart_m
 from mlflow_oci_store.artifacts.location import Location
 from mlflow_oci_store.artifacts.object_storage import ObjectStorage, Send, each
 from mlflow_oci_store.artifacts.progress import progress
-from mlflow_oci_store.client.connection import Body, ConnectionFailed
+from mlflow_oci_store.client.connection import ConnectionFailed
 from mlflow_oci_store.errors import OciDataPlatformException
 
 # Says where the parts of an object end, so that its checksum can be checked.
@@ -62,36 +61,43 @@ def upload(storage: ObjectStorage, place: Location, name: str, file: str | Path)
             meanwhile, or if what was committed is not what was sent.
         OSError: The file cannot be read.
     """
-    size = _size_of(file)
+    size = size_of(file)
     in_parts = size >= max(MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE.get(), 1)
     if in_parts and MLFLOW_ENABLE_MULTIPART_UPLOAD.get():
         _Parts(storage, place, name, file, size).upload()
         return
-    # What is put takes the place of what was there, so the checksum goes with it.
     if size <= _HELD_BYTES:
-        with _opened(file) as whole:
-            content = whole.readall()
-        digest = hashlib.md5(content, usedforsecurity=False).digest()
-        _put(storage, place, name, digest, lambda: nullcontext(content))
-    else:
-        digest = md5_of(file, 0, size)
-        _put(storage, place, name, digest, lambda: _Stretch(file, 0, size))
-
-
-def _put(
-    storage: ObjectStorage,
-    place: Location,
-    name: str,
-    digest: bytes,
-    opened: Callable[[], AbstractContextManager[Body]],
-) -> None:
-    checksum, content_type = content_md5(digest), _content_type(name)
+        storage.call("put_object", place, whole_put(name, file))
+        return
+    checksum, content_type = content_md5(md5_of(file, 0, size)), _content_type(name)
 
     def put(send: Send) -> None:
-        with opened() as body:
+        with _Stretch(file, 0, size) as body:
             send(name, body, content_md5=checksum, content_type=content_type)
 
     storage.call("put_object", place, put)
+
+
+def whole_put(name: str, file: str | Path) -> Callable[[Send], Any]:
+    """Read a file, and give what puts all of it.
+
+    What is put takes the place of what was there, so its checksum goes with it.
+
+    Args:
+        name: The object's name.
+        file: The file; it is held in memory.
+
+    Returns:
+        It calls the method that it is given, and gives its result.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with _opened(file) as whole:
+        content = whole.readall()
+    checksum = content_md5(hashlib.md5(content, usedforsecurity=False).digest())
+    content_type = _content_type(name)
+    return lambda send: send(name, content, content_md5=checksum, content_type=content_type)
 
 
 class _Parts:
@@ -256,7 +262,12 @@ def _opened(file: str | Path) -> FileIO:
     return open(file, "rb", buffering=0)
 
 
-def _size_of(file: str | Path) -> int:
+def size_of(file: str | Path) -> int:
+    """Give a file's size in bytes.
+
+    Raises:
+        MlflowException: INVALID_PARAMETER_VALUE, if it is no file.
+    """
     try:
         status = os.stat(file)
     except (FileNotFoundError, NotADirectoryError):

@@ -1,21 +1,26 @@
 """Keep-alive connections to one endpoint.
 
 ``requests`` decides what a connection looks like (certificates, proxies from the environment and
-``no_proxy``, client certificates), once. Each request then goes straight to the urllib3 pool that
-``requests`` set up: what ``Session.request`` does on top (cookies, redirects, hooks, header
-merging) costs more than the network on a fast link, and none of it is wanted here. A redirect in
+``no_proxy``, client certificates), once, and urllib3 makes each connection, with its first request:
+it connects, verifies and tunnels. The requests after that go straight to the connection: what
+``Session.request`` (cookies, redirects, hooks, header merging) and urllib3's pool do for each of
+them costs more than the network on a fast link, and none of it is wanted here. A redirect in
 particular is never followed: a signature must not travel to another host.
 
-The pool's connections are urllib3's, too, which connect, verify and tunnel as ever, but they send a
-request that was written down whole, and read the answer to its end (``_lean``). What they otherwise
-do for streamed bodies, compressed answers and odd headers costs as much as the request itself.
+A connection is urllib3's, too, but it sends a request that was written down whole, and leaves the
+answer to be read later and to its end (``_lean``). What urllib3 otherwise does for streamed bodies,
+compressed answers and odd headers costs as much as the request itself.
 """
 
 from __future__ import annotations
 
+import http.client
+import logging
 import os
 import socket
 import ssl
+import weakref
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -23,9 +28,11 @@ from urllib.parse import urlsplit
 from mlflow_oci_store.client.response import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from urllib3 import HTTPConnectionPool, Retry
+
+_logger = logging.getLogger(__name__)
 
 # More threads than this work too; their connections are then not kept alive.
 _POOL_SIZE = 64
@@ -34,6 +41,9 @@ _KEEP_ALIVE = (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 # TLS faults that are those of the network: the handshake or the stream broke off.
 _BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLSyscallError, ssl.SSLZeroReturnError)
+
+# What a socket raises that urllib3 has names for, the same ones.
+_OF_SOCKETS = (TimeoutError, ssl.SSLError)
 
 # The most of a reason that an error repeats; part of it may come from the other side.
 _REASON_CHARACTERS = 200
@@ -80,10 +90,10 @@ def connection_failure(error: BaseException) -> ConnectionFailed:
     """Judge why no answer came.
 
     Args:
-        error: What urllib3 raised, or a library on top of it.
+        error: What urllib3 raised, a library on top of it, or the socket.
     """
     reason = _reason(error)
-    decisive = next(filter(None, map(_urllib3_kinds, _causes(error))), frozenset())
+    decisive = next(filter(None, map(_kinds, _causes(error))), frozenset())
     # A kind of timeout to urllib3, though refused connections and unknown hosts are, too.
     if "TimeoutError" in decisive and "NewConnectionError" not in decisive:
         return ConnectionTimedOut(reason)
@@ -92,13 +102,15 @@ def connection_failure(error: BaseException) -> ConnectionFailed:
     return ConnectionFailed(f"at the proxy: {reason}" if "ProxyError" in decisive else reason)
 
 
-def _urllib3_kinds(error: BaseException) -> frozenset[str]:
-    """What urllib3 calls an error; nothing, if it is none of urllib3's or says nothing.
+def _kinds(error: BaseException) -> frozenset[str]:
+    """What urllib3 calls an error, or what the socket does, which has the same names for two kinds;
+    nothing for what says nothing.
 
     Older releases of OCI's client have a copy of urllib3, so its classes are known by name.
     """
     kinds = type(error).__mro__
-    if not kinds[0].__module__.endswith("urllib3.exceptions") or "MaxRetry" in kinds[0].__name__:
+    is_urllib3s = kinds[0].__module__.endswith("urllib3.exceptions")
+    if "MaxRetry" in kinds[0].__name__ or not (is_urllib3s or isinstance(error, _OF_SOCKETS)):
         return frozenset()
     return frozenset(kind.__name__ for kind in kinds)
 
@@ -108,7 +120,85 @@ class _Pool:
     pid: int
     urllib3: HTTPConnectionPool
     no_retries: Retry
-    target_prefix: str  # empty, or scheme and host when an HTTP proxy wants absolute targets
+    # Both for an HTTP proxy that passes requests on: scheme and host, as it wants absolute targets,
+    # and what it wants to know of us.
+    target_prefix: str
+    proxy_headers: Mapping[str, str]
+    idle: deque[Any]  # connections that are made, the one used last at the end
+
+    def __post_init__(self) -> None:
+        weakref.finalize(self, _close_all, self.idle)
+
+    def take(self) -> Any:
+        """Give an idle connection, or None."""
+        while True:
+            try:
+                connection = self.idle.pop()
+            except IndexError:
+                return None
+            if connection.is_connected:
+                return connection
+            connection.close()
+
+    def put_back(self, connection: Any) -> None:
+        if len(self.idle) < _POOL_SIZE:
+            self.idle.append(connection)
+        else:
+            connection.close()
+
+
+def _close_all(connections: Iterable[Any]) -> None:
+    for connection in connections:
+        connection.close()
+
+
+class Exchange:
+    """A request that was sent, and the answer that is still to be read.
+
+    Args:
+        response: The answer.
+        pool: Takes its connection when it is read.
+    """
+
+    __slots__ = ("_pool", "_response")
+
+    def __init__(self, response: Response, pool: _Pool) -> None:
+        self._response = response
+        self._pool = pool
+
+    def has_begun_to_answer(self, seconds: float) -> bool:
+        """Whether something came, if need be after a while.
+
+        Args:
+            seconds: The longest wait.
+        """
+        from urllib3.util import wait_for_read
+
+        return wait_for_read(self._response, seconds)  # type: ignore[arg-type] # it has a fileno
+
+    def answer(self) -> Answer:
+        """Read the answer, once.
+
+        Raises:
+            ConnectionFailed: as ``Connection.send`` does.
+        """
+        response = self._response
+        connection = response.connection
+        try:
+            response.begin()
+        except BaseException as error:
+            response.close()
+            connection.close()
+            if isinstance(error, (OSError, http.client.HTTPException)):
+                raise connection_failure(error) from error
+            raise
+        if response.will_close:
+            connection.close()
+        else:
+            self._pool.put_back(connection)
+        request_id = response.headers.get("opc-request-id")
+        _logger.debug("Answered with %s (opc-request-id: %s)", response.status, request_id)
+        return Answer(response.status, response.headers, response.data)
 
 
 class Connection:
@@ -137,6 +227,23 @@ class Connection:
     ) -> Answer:
         """Send one request and read its answer; nothing is repeated here.
 
+        Args and errors are those of ``begin``.
+
+        Returns:
+            The answer, whatever its status; a redirect is an answer too.
+        """
+        return self.begin(method, target, headers, body, timeout).answer()
+
+    def begin(
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: Body | None,
+        timeout: float,
+    ) -> Exchange:
+        """Send one request, whose answer is to be read later.
+
         Args:
             method: The HTTP method, in capitals.
             target: Path and query, encoded.
@@ -144,36 +251,38 @@ class Connection:
             body: The body, or None.
             timeout: Seconds for connecting, and again for each wait on the answer.
 
-        Returns:
-            The answer, whatever its status; a redirect is an answer too.
-
         Raises:
             ConnectionTimedOut: The time was up.
             ConnectionRefusedForGood: The server's certificate is not trusted, or what the settings
                 and the environment say of certificates and proxies cannot be used.
             ConnectionFailed: Anything else that kept an answer from arriving whole.
         """
-        from urllib3.exceptions import HTTPError
-
         pool = self._pool
         if pool is None or pool.pid != os.getpid():
             # A forked child must not write on its parent's sockets. Two threads that come here at
             # once make two pools, and one of them is dropped unused.
             pool = self._pool = self._new_pool()
+        target = pool.target_prefix + target
+        connection = pool.take()
+        if connection is None:
+            return Exchange(_first_response(pool, method, target, headers, body, timeout), pool)
+        if pool.proxy_headers:
+            headers = {**headers, **pool.proxy_headers}
+        connection.timeout = timeout
         try:
-            response = pool.urllib3.urlopen(
-                method,
-                pool.target_prefix + target,
-                body=body,  # type: ignore[arg-type] # our connections take it
-                headers=headers,
-                retries=pool.no_retries,
-                redirect=False,
-                assert_same_host=False,
-                timeout=timeout,
-            )
-        except (HTTPError, OSError) as error:
-            raise connection_failure(error) from error
-        return Answer(response.status, response.headers, response.data)
+            connection.request(method, target, body, headers)
+            return Exchange(connection.getresponse(), pool)
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, OSError):
+                raise connection_failure(error) from error
+            raise
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection that is made and idle, or was so a moment ago."""
+        pool = self._pool
+        return pool is not None and bool(pool.idle) and pool.pid == os.getpid()
 
     def _new_pool(self) -> _Pool:
         from urllib3.exceptions import HTTPError
@@ -215,7 +324,38 @@ class Connection:
             urllib3=pool,
             no_retries=Retry.from_int(False, redirect=False),
             target_prefix=self.endpoint if absolute else "",
+            proxy_headers=dict(pool.proxy_headers) if absolute else {},
+            idle=deque(),
         )
+
+
+def _first_response(
+    pool: _Pool,
+    method: str,
+    target: str,
+    headers: Mapping[str, str],
+    body: Body | None,
+    timeout: float,
+) -> Response:
+    """Make a connection, and send its first request."""
+    from urllib3.exceptions import HTTPError
+
+    try:
+        response: Any = pool.urllib3.urlopen(
+            method,
+            target,
+            body=body,  # type: ignore[arg-type] # our connections take it
+            headers=headers,
+            retries=pool.no_retries,
+            redirect=False,
+            assert_same_host=False,
+            timeout=timeout,
+            release_conn=False,
+        )
+    except (HTTPError, OSError) as error:
+        raise connection_failure(error) from error
+    assert isinstance(response, Response)
+    return response
 
 
 def _head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
@@ -232,7 +372,7 @@ def _head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
 
 
 def _lean(connection: type[Any]) -> type[Any]:
-    """Derive a connection that sends requests at once and reads answers to their end."""
+    """Derive a connection that sends requests at once, and whose answers are read later."""
 
     class LeanConnection(connection):
         def request(
@@ -245,29 +385,27 @@ def _lean(connection: type[Any]) -> type[Any]:
         ) -> None:
             if self.sock is None:
                 self.connect()
-            self._set_timeout()
-            self._method_sent = method
-            head = _head(method, url, headers or {})
-            if body is None or isinstance(body, bytes):
-                # At once: one system call, and often one packet.
-                self.sock.sendall(head + (body or b""))
-                return
-            self.sock.sendall(head)
-            while piece := body.read(_PIECE_BYTES):
-                self.sock.sendall(piece)
-
-        def getresponse(self) -> Response:
-            self._set_timeout()
-            response = Response(self.sock, self._method_sent)
-            response.begin()
-            if response.will_close:
-                self.close()
-            return response
-
-        def _set_timeout(self) -> None:
             # A system call, in which another thread may take Python's lock.
             if self.sock.gettimeout() != self.timeout:
                 self.sock.settimeout(self.timeout)
+            self._method_sent = method
+            head = _head(method, url, headers or {})
+            try:
+                if body is None or isinstance(body, bytes):
+                    # At once: one system call, and often one packet.
+                    self.sock.sendall(head + (body or b""))
+                    return
+                self.sock.sendall(head)
+                while piece := body.read(_PIECE_BYTES):
+                    self.sock.sendall(piece)
+            except (BrokenPipeError, ConnectionResetError):
+                # Whoever hangs up before all is sent may have said why.
+                return
+
+        def getresponse(self) -> Response:
+            response = Response(self.sock, self._method_sent)
+            response.connection = self
+            return response
 
     return LeanConnection
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, BinaryIO
 if TYPE_CHECKING:
     import socket
 
+    from urllib3.connection import HTTPConnection
+
 # What http.client allows; an answer with more is none that a service gives.
 _LINE_BYTES = 65_536
 _HEADERS = 100
@@ -30,28 +32,31 @@ class UnreadableResponse(ConnectionError):
 
 
 class Response(http.client.HTTPResponse):
-    """One answer, as urllib3's pool wants it.
+    """One answer, as urllib3's pool wants it; what is in it is known once ``begin`` has returned.
 
     Args:
-        connection: What it comes from.
+        sock: What it comes from.
         method: What it answers; that to HEAD has no body, whatever it says.
 
     Attributes:
         status: The HTTP status.
         headers: By names in lower case; what came several times is joined by commas.
-        data: The body, once ``begin`` has returned.
+        data: The body.
         will_close: Whether the connection is of no use afterwards.
+        connection: What the socket belongs to; whoever makes an answer may say it here.
     """
 
-    # What urllib3's pool writes in its log.
+    # What urllib3's pool asks for or writes in its log, before anything is read.
     version_string = "HTTP/1.1"
     length_remaining = 0
 
     headers: dict[str, str]  # type: ignore[assignment] # read here, and nowhere else
     data: bytes
+    connection: HTTPConnection
 
-    def __init__(self, connection: socket.socket, method: str) -> None:
-        super().__init__(connection, method=method)
+    def __init__(self, sock: socket.socket, method: str) -> None:
+        super().__init__(sock, method=method)
+        self.headers = {}
         self._is_of_head = method == "HEAD"
 
     def begin(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import time
 from email.utils import formatdate
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -33,6 +34,11 @@ def _scheme() -> tuple[PKCS1v15, SHA256]:
     from cryptography.hazmat.primitives.hashes import SHA256
 
     return PKCS1v15(), SHA256()
+
+
+@lru_cache(maxsize=1)
+def _http_date(second: int) -> str:
+    return formatdate(second, usegmt=True)
 
 
 def body_headers(body: bytes | None) -> dict[str, str]:
@@ -66,7 +72,7 @@ def sign(
         Everything that the signature covers and the signature itself.
     """
     covered = {
-        "date": formatdate(usegmt=True),
+        "date": _http_date(int(time.time())),
         "(request-target)": f"{method.lower()} {target}",
         "host": host,
         **credentials.headers,

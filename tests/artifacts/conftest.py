@@ -1,20 +1,34 @@
-"""What the tests of artifacts share: a repository, Oracle's client beside it, and small parts."""
+"""What the tests of artifacts share: a repository, Oracle's client beside it, small parts, and what
+goes wrong."""
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import oci
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from oci.object_storage import ObjectStorageClient
 
 from mlflow_oci_store.artifacts.repository import OciArtifactRepository
-from mlflow_oci_store.emulator import AidpEmulator
+from mlflow_oci_store.emulator import AidpEmulator, CloseAfter, CloseBefore, Fail
+from mlflow_oci_store.emulator.answers import Refusal
+from mlflow_oci_store.emulator.faults import Action
 
 PART = 50_000
+PASSING = {
+    "throttled": Fail(429, "TooManyRequests", retry_after=0),
+    "unavailable": Fail(503, "ServiceUnavailable"),
+    "internal error": Fail(500, "InternalServerError"),
+    "closed": CloseBefore(),
+    "reset": CloseBefore(reset=True),
+    "answer lost": CloseAfter(),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -105,3 +119,61 @@ def files_in(folder: Path) -> dict[str, bytes]:
         for path in folder.rglob("*")
         if path.is_file()
     }
+
+
+class Count(Action):
+    """Count requests."""
+
+    name: ClassVar[str] = "count"
+
+    def __init__(self) -> None:
+        self.requests = 0
+
+    def before(self, released: threading.Event) -> None:
+        self.requests += 1
+
+
+class Session:
+    """A session token in a file that an OCI profile names, and that a renewal replaces."""
+
+    def __init__(self, emulator: AidpEmulator, folder: Path) -> None:
+        self._emulator = emulator
+        self._token_file = folder / "token"
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self._public_key = key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        key_file = folder / "key.pem"
+        key_file.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        self.config_file = folder / "config"
+        self.config_file.write_text(
+            f"[DEFAULT]\nregion=us-ashburn-1\nkey_file={key_file}\n"
+            f"security_token_file={self._token_file}\n"
+        )
+        uri = emulator.tracking_uri.replace(f"profile={emulator.profile}", "profile=DEFAULT")
+        place, _, options = uri.partition("?")
+        kept = [it for it in options.split("&") if not it.startswith("config_file")]
+        self.tracking_uri = f"{place}?{'&'.join(kept)}&config_file={self.config_file}"
+        self.renew()
+
+    def renew(self) -> None:
+        self._token_file.write_text(self._emulator.issue_token(self._public_key))
+
+
+class Expire(Action):
+    """Refuse a request as if its token had expired, just when a new one is there."""
+
+    name: ClassVar[str] = "expire"
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def before(self, released: threading.Event) -> None:
+        self._session.renew()
+        raise Refusal(401, "NotAuthenticated", "The token has expired")

@@ -10,8 +10,6 @@ from urllib.parse import urlsplit
 
 import pytest
 from client.loopback_proxy import loopback_proxy
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from mlflow.exceptions import MlflowException
 
 from mlflow_oci_store.artifacts.repository import OciArtifactRepository
@@ -19,29 +17,19 @@ from mlflow_oci_store.emulator import (
     AidpEmulator,
     CloseAfter,
     CloseBefore,
-    Delay,
     Fail,
     Fault,
     Truncate,
 )
-from mlflow_oci_store.emulator.answers import Refusal
 from mlflow_oci_store.emulator.faults import Action
 from mlflow_oci_store.errors import OciDataPlatformException
 
-from .conftest import PART, Storage, files_in, some_bytes
+from .conftest import PART, PASSING, Expire, Session, Storage, files_in, some_bytes
 
 pytestmark = pytest.mark.usefixtures("small_parts")
 
 LARGE = some_bytes(6 * PART + 1)
 SMALL = some_bytes(PART)
-PASSING = {
-    "throttled": Fail(429, "TooManyRequests", retry_after=0),
-    "unavailable": Fail(503, "ServiceUnavailable"),
-    "internal error": Fail(500, "InternalServerError"),
-    "closed": CloseBefore(),
-    "reset": CloseBefore(reset=True),
-    "answer lost": CloseAfter(),
-}
 WRITES = {
     "put_object": SMALL,
     "create_multipart_upload": LARGE,
@@ -126,33 +114,6 @@ def test_everything_survives_a_bad_network(
     assert files_in(there) == files_in(here)
     repository.delete_artifacts()
     assert repository.list_artifacts() == []
-
-
-class Count(Action):
-    """Count requests."""
-
-    name: ClassVar[str] = "count"
-
-    def __init__(self) -> None:
-        self.requests = 0
-
-    def before(self, released: threading.Event) -> None:
-        self.requests += 1
-
-
-def test_after_a_failure_nothing_more_is_begun(
-    aidp_emulator: AidpEmulator, repository: OciArtifactRepository, tmp_path: Path
-) -> None:
-    for number in range(200):
-        (tmp_path / f"{number}").write_bytes(b"x")
-    counted = Count()
-    for action in (counted, Delay(0.2)):
-        aidp_emulator.faults.add(Fault(action, "put_object"))
-    aidp_emulator.faults.add(Fault(Fail(404, "BucketNotFound"), "put_object", times=1))
-    with pytest.raises(MlflowException, match="BucketNotFound"):
-        repository.log_artifacts(tmp_path)
-    # What sixteen threads had begun by then, and perhaps one file more of each.
-    assert counted.requests < 100
 
 
 @pytest.mark.parametrize("operation", WRITES)
@@ -361,48 +322,6 @@ def test_a_file_that_becomes_shorter_is_not_waited_for(
     assert storage.list_multipart_uploads().data == []
 
 
-class Session:
-    """A session token in a file that an OCI profile names, and that a renewal replaces."""
-
-    def __init__(self, emulator: AidpEmulator, folder: Path) -> None:
-        self._emulator = emulator
-        self._token_file = folder / "token"
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        self._public_key = key.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        key_file = folder / "key.pem"
-        key_file.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        self.config_file = folder / "config"
-        self.config_file.write_text(
-            f"[DEFAULT]\nregion=us-ashburn-1\nkey_file={key_file}\n"
-            f"security_token_file={self._token_file}\n"
-        )
-        self.renew()
-
-    def renew(self) -> None:
-        self._token_file.write_text(self._emulator.issue_token(self._public_key))
-
-
-class Expire(Action):
-    """Refuse a request as if its token had expired, just when a new one is there."""
-
-    name: ClassVar[str] = "expire"
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def before(self, released: threading.Event) -> None:
-        self._session.renew()
-        raise Refusal(401, "NotAuthenticated", "The token has expired")
-
-
 def test_a_token_that_expires_during_an_upload_does_not_end_it(
     aidp_emulator: AidpEmulator,
     root: str,
@@ -412,12 +331,7 @@ def test_a_token_that_expires_during_an_upload_does_not_end_it(
     tmp_path: Path,
 ) -> None:
     session = Session(aidp_emulator, tmp_path)
-    uri = aidp_emulator.tracking_uri.replace(f"profile={aidp_emulator.profile}", "profile=DEFAULT")
-    place, _, options = uri.partition("?")
-    kept = [it for it in options.split("&") if not it.startswith("config_file")]
-    repository = OciArtifactRepository(
-        root, f"{place}?{'&'.join(kept)}&config_file={session.config_file}"
-    )
+    repository = OciArtifactRepository(root, session.tracking_uri)
     for operation in ("upload_part", "get_object"):
         aidp_emulator.faults.add(Fault(Expire(session), operation, nth=2, times=1))
     file.write_bytes(LARGE)

@@ -21,6 +21,7 @@ class LoopbackProxy:
     address: str
     request_lines: list[str] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    connections: int = 0
 
 
 @contextmanager
@@ -43,6 +44,7 @@ def loopback_proxy(tunnels_to: str | None = None) -> Iterator[LoopbackProxy]:
         with suppress(OSError):
             while True:
                 connection, _ = listener.accept()
+                proxy.connections += 1
                 open_sockets.append(connection)
                 start(serve, connection)
 

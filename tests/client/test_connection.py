@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import pickle
@@ -17,13 +18,29 @@ import pytest
 import trustme
 from mlflow.exceptions import MlflowException
 
-from mlflow_oci_store.client.connection import Connection
+from mlflow_oci_store.client.connection import (
+    Connection,
+    ConnectionFailed,
+    ConnectionTimedOut,
+    Exchange,
+)
 from mlflow_oci_store.client.data_platform import DataPlatformClient
 from mlflow_oci_store.errors import OciDataPlatformException
 
 from .conftest import ApiKey, Clock
 from .loopback_proxy import LoopbackProxy, loopback_proxy
-from .scripted_server import After, ScriptedServer, answer, oci_error, scripted_server
+from .scripted_server import (
+    CLOSED,
+    HANGING,
+    PATIENCE_SECONDS,
+    RESET,
+    After,
+    ScriptedServer,
+    Step,
+    answer,
+    oci_error,
+    scripted_server,
+)
 
 READ = "list_experiments"
 WRITE = "log_experiment_run_metric"
@@ -306,6 +323,129 @@ def test_a_ca_bundle_that_cannot_be_used_is_named(
     assert clock.pauses == []
 
 
+# --- requests whose answers are read later -------------------------------------------------------
+
+
+@pytest.fixture
+def connection(server: ScriptedServer) -> Connection:
+    return Connection(server.endpoint, verify=True, client_cert=None)
+
+
+def begin(connection: Connection, target: str) -> Exchange:
+    return connection.begin("GET", target, {"host": connection.host}, None, PATIENCE_SECONDS)
+
+
+def test_answers_may_be_read_in_any_order(connection: Connection, server: ScriptedServer) -> None:
+    assert not connection.is_open
+    exchanges = [begin(connection, f"/{number}") for number in range(3)]
+    assert not connection.is_open
+    assert all(it.has_begun_to_answer(PATIENCE_SECONDS) for it in exchanges)
+
+    answers = [it.answer() for it in reversed(exchanges)]
+
+    assert connection.is_open
+    assert [it.status for it in answers] == [200] * 3
+    assert begin(connection, "/again").answer().body == b"{}"
+    assert {it.target: it.connection for it in server.requests} == {
+        "/0": 1,
+        "/1": 2,
+        "/2": 3,
+        "/again": 1,  # what was used last is the most likely to be still there
+    }
+
+
+def test_an_answer_that_does_not_come_is_seen_not_to(
+    connection: Connection, server: ScriptedServer
+) -> None:
+    server.script.append(HANGING)
+    exchange = connection.begin("GET", "/", {"host": connection.host}, None, 0.1)
+
+    assert not exchange.has_begun_to_answer(0)
+    assert not exchange.has_begun_to_answer(0.05)
+    with pytest.raises(ConnectionTimedOut):
+        exchange.answer()
+    assert not connection.is_open
+
+
+@pytest.mark.parametrize("broken", [CLOSED, RESET, answer(after=After.CLOSE, connection="close")])
+def test_a_connection_that_is_of_no_use_any_more_is_not_kept(
+    connection: Connection, server: ScriptedServer, broken: Step
+) -> None:
+    for _ in range(2):  # one that is new, and one that is kept
+        server.script += [answer(), broken]
+        begin(connection, "/").answer()
+        exchange = begin(connection, "/")
+        if broken.raw:
+            assert exchange.answer().status == 200
+        else:
+            with pytest.raises(ConnectionFailed):
+                exchange.answer()
+        assert not connection.is_open
+
+
+def test_more_connections_than_are_kept_work_too(
+    connection: Connection, server: ScriptedServer
+) -> None:
+    exchanges = [begin(connection, "/") for _ in range(70)]
+
+    assert {it.answer().status for it in exchanges} == {200}
+
+    for _ in range(70 - 64):
+        server.wait_for_close()
+    again = [begin(connection, "/") for _ in range(64)]
+    assert {it.answer().status for it in again} == {200}
+    assert len({it.connection for it in server.requests}) == 70
+
+
+def test_connections_are_closed_with_what_had_them(server: ScriptedServer) -> None:
+    connection = Connection(server.endpoint, verify=True, client_cert=None)
+    begin(connection, "/").answer()
+
+    del connection
+    gc.collect()
+
+    server.wait_for_close()
+
+
+def test_a_forked_child_has_no_open_connection(connection: Connection) -> None:
+    begin(connection, "/").answer()
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    child = context.Process(target=lambda: queue.put(connection.is_open))
+
+    child.start()
+
+    assert queue.get() is False
+    child.join(30)
+    assert connection.is_open
+
+
+def test_a_refusal_that_comes_before_all_is_sent_is_read() -> None:
+    refusal = b"HTTP/1.1 413 Too much\r\ncontent-length: 2\r\n\r\n{}"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            peer, _ = listener.accept()
+            with peer:
+                peer.recv(65536)
+                peer.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                peer.recv(65536)
+                peer.sendall(refusal)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        host = f"127.0.0.1:{listener.getsockname()[1]}"
+        connection = Connection(f"http://{host}", verify=True, client_cert=None)
+        begin(connection, "/").answer()
+        body = bytes(50_000_000)  # more than a socket takes at once
+        headers = {"host": host, "content-length": str(len(body))}
+
+        refused = connection.send("PUT", "/", headers, body, PATIENCE_SECONDS)
+
+        thread.join(PATIENCE_SECONDS)
+    assert (refused.status, refused.body) == (413, b"{}")
+
+
 # --- proxies -------------------------------------------------------------------------------------
 
 
@@ -324,15 +464,20 @@ def test_a_proxy_gets_the_whole_url_and_the_service_what_was_signed(
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", f"http://ada:secret@{proxy.address}")
 
-    client_for(server.endpoint).call("get_experiment_by_id", {"experiment_id": "ß/?"}, dict)
+    client = client_for(server.endpoint)
 
-    request = server.request
-    assert proxy.request_lines == [f"GET {server.endpoint}{request.target} HTTP/1.1"]
-    assert proxy.headers[0]["proxy-authorization"] == "Basic YWRhOnNlY3JldA=="
-    assert "proxy-authorization" not in request.headers
-    assert request.headers["host"] == server.endpoint.removeprefix("http://")
-    assert request.target.endswith("experiments/get?experiment_id=%C3%9F%2F%3F")
-    assert request.headers["authorization"] == api_key.authorization(request)
+    for _ in range(2):
+        client.call("get_experiment_by_id", {"experiment_id": "ß/?"}, dict)
+
+    for nth, request in enumerate(server.requests):
+        assert proxy.request_lines[nth] == f"GET {server.endpoint}{request.target} HTTP/1.1"
+        assert proxy.headers[nth]["proxy-authorization"] == "Basic YWRhOnNlY3JldA=="
+        assert "proxy-authorization" not in request.headers
+        assert request.headers["host"] == server.endpoint.removeprefix("http://")
+        assert request.target.endswith("experiments/get?experiment_id=%C3%9F%2F%3F")
+        assert request.headers["authorization"] == api_key.authorization(request)
+    assert len(server.requests) == len(proxy.request_lines) == 2
+    assert proxy.connections == 1
 
 
 def test_tls_goes_through_a_tunnel_and_the_proxy_sees_no_signature(

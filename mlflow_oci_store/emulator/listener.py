@@ -28,6 +28,7 @@ from mlflow_oci_store.emulator.answers import (
     Refusal,
     Request,
 )
+from mlflow_oci_store.emulator.request_head import headers, request_line
 
 # The most that is held in memory; what is put is not held.
 MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -143,6 +144,25 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = -1
 
+    raw_requestline: bytes
+    headers: dict[str, str]  # type: ignore[assignment] # read here, and nowhere else
+
+    def parse_request(self) -> bool:
+        self.requestline = self.raw_requestline.decode("latin-1").rstrip("\r\n")
+        # For the answer to what cannot be read.
+        self.command, self.request_version = "", self.protocol_version
+        try:
+            self.command, self.path, is_persistent = request_line(self.raw_requestline)
+            self.headers = headers(self.rfile)
+        except ValueError as error:
+            self.send_error(400, str(error))
+            return False
+        wish = self.headers.get("connection", "").lower()
+        self.close_connection = "close" in wish or not (is_persistent or "keep-alive" in wish)
+        if self.headers.get("expect", "").lower() == "100-continue":
+            return self.handle_expect_100()
+        return True
+
     def do_GET(self) -> None:
         self._respond()
 
@@ -160,12 +180,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(refusal.answer)
             return
         incoming = _Incoming(self.rfile, length)
-        target = self.requestline.split()[1]
-        headers = {name.lower(): value for name, value in self.headers.items()}
         if self.command == "PUT":
-            request = Request(self.command, target, headers, upload=incoming)
+            request = Request(self.command, self.path, self.headers, upload=incoming)
         else:
-            request = Request(self.command, target, headers, incoming.read())
+            request = Request(self.command, self.path, self.headers, incoming.read())
         answer = self.server.answer(request)
         if not answer.is_cut:
             incoming.drain()
@@ -187,12 +205,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         length = len(answer.body)
         self.send_response(answer.status)
-        headers = {
-            "content-type": "application/json",
-            "content-length": str(length),
-            **answer.headers,
-        }
-        for name, value in headers.items():
+        described = {"content-type": "application/json", "content-length": str(length)}
+        for name, value in {**described, **answer.headers}.items():
             self.send_header(name, value)
         if self.close_connection:
             self.send_header("connection", "close")

@@ -215,6 +215,18 @@ class Raw:
             f"POST /pot HTTP/1.1\r\ncontent-length: {10**10}\r\n\r\n",
             (413, "RequestEntityTooLarge"),
         ),
+        ("GET /pot HTTP/2.0\r\n\r\n", (400, "InvalidParameter")),
+        ("GET /a pot HTTP/1.1\r\n\r\n", (400, "InvalidParameter")),
+        ("GET /ß HTTP/1.1\r\n\r\n", (400, "InvalidParameter")),
+        ("GET /pot HTTP/1.1\r\nno header\r\n\r\n", (400, "InvalidParameter")),
+        ("GET /pot HTTP/1.1\r\nhost : a\r\n\r\n", (400, "InvalidParameter")),
+        ("GET /pot HTTP/1.1\r\nhost: a\r\n b\r\n\r\n", (400, "InvalidParameter")),
+        ("GET /pot HTTP/1.1\r\nhost: a\rb\r\n\r\n", (400, "InvalidParameter")),
+        (f"GET /pot HTTP/1.1\r\nhost: {'a' * 2**17}\r\n\r\n", (400, "InvalidParameter")),
+        (
+            "POST /pot HTTP/1.1\r\ncontent-length: 1\r\nContent-Length: 2\r\n\r\n",
+            (400, "InvalidParameter"),
+        ),
     ],
 )
 def test_what_is_hardly_http_is_refused_in_ocis_shape(
@@ -228,6 +240,33 @@ def test_a_connection_serves_many_requests(aidp_emulator: AidpEmulator) -> None:
     with Raw(aidp_emulator) as raw:
         for _ in range(3):
             assert raw.ask("GET /pot HTTP/1.1\r\nhost: a\r\n\r\n") == (404, "NotFound")
+
+
+def test_a_hundred_headers_are_enough(aidp_emulator: AidpEmulator) -> None:
+    for count, expected in ((100, (404, "NotFound")), (101, (400, "InvalidParameter"))):
+        lines = "".join(f"x-{number}: \t a \r\n" for number in range(count))
+        with Raw(aidp_emulator) as raw:
+            assert raw.ask(f"GET /pot HTTP/1.1\r\n{lines}\r\n") == expected
+
+
+@pytest.mark.parametrize(
+    ("version", "wish", "kept"),
+    [
+        ("1.1", "", True),
+        ("1.1", "connection: Close\r\n", False),
+        ("1.0", "", False),
+        ("1.0", "connection: keep-alive\r\n", True),
+    ],
+)
+def test_a_connection_is_kept_as_the_client_wishes(
+    aidp_emulator: AidpEmulator, version: str, wish: str, kept: bool
+) -> None:
+    with Raw(aidp_emulator) as raw:
+        assert raw.ask(f"GET /pot HTTP/{version}\r\n{wish}\r\n") == (404, "NotFound")
+        if kept:
+            assert raw.ask("GET /pot HTTP/1.1\r\n\r\n") == (404, "NotFound")
+        else:
+            assert raw._socket.recv(1) == b""
 
 
 def test_a_client_may_ask_before_it_sends_a_body(aidp_emulator: AidpEmulator) -> None:

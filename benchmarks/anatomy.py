@@ -104,7 +104,7 @@ def main() -> None:
         - of["HTTP"],
         "RSA-2048 signature (`cryptography`, OpenSSL)": of["RSA"],
         "the rest of the signature: date, body hash, header": of["signature"] - of["RSA"],
-        "HTTP (urllib3's pool, our requests and answers)": of["HTTP"] - of["socket"],
+        "HTTP (connections kept alive, requests and answers)": of["HTTP"] - of["socket"],
         "kernel, loopback and server": of["socket"],
     }
     for name, share in shares.items():

@@ -5,6 +5,7 @@ python parallel_runs.py threads|joblib|fork|spawn
 
 import json
 import multiprocessing
+import os
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,10 @@ from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
 
 ALPHAS = (0.1, 1.0, 10.0)
+
+# Left to itself, MLflow loads each model in a further process to see what it imports, and waits so
+# many seconds for it.
+os.environ["MLFLOW_REQUIREMENTS_INFERENCE_TIMEOUT"] = "1"
 
 
 def sample() -> pd.DataFrame:
@@ -40,7 +45,6 @@ def train_and_log(alpha: float) -> tuple[str, list[float]]:
         for step in range(5):
             mlflow.log_metric("alpha_by_step", alpha * step, step=step)
         model = Ridge(alpha=alpha).fit(features, target)
-        # Left to itself, MLflow loads each model in a further process to see what it imports.
         requirements = ["scikit-learn"]
         mlflow.sklearn.log_model(
             model, name="model", params={"alpha": alpha}, pip_requirements=requirements

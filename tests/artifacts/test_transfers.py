@@ -394,7 +394,7 @@ def test_an_endpoint_that_depends_on_the_namespace_gets_files_whole_and_in_parts
         repository.download_artifacts("", str(there))
     assert files_in(there) == files_in(here)
     host = f"{secure.namespace}.objectstorage.us-ashburn-1.oci.customer-oci.com"
-    assert set(proxy.request_lines) == {f"CONNECT {host}:443 HTTP/1.0"}
+    assert {line.rpartition(" ")[0] for line in proxy.request_lines} == {f"CONNECT {host}:443"}
 
 
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")

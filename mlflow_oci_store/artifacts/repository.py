@@ -25,7 +25,7 @@ from mlflow_oci_store.artifacts.location import Location, fault_of
 from mlflow_oci_store.artifacts.object_storage import ObjectStorage, each, object_storage
 from mlflow_oci_store.artifacts.progress import progress
 from mlflow_oci_store.artifacts.small_files import SMALL_BYTES, upload_small_files
-from mlflow_oci_store.artifacts.upload import size_of, upload
+from mlflow_oci_store.artifacts.upload import in_parts_from, size_of, upload
 from mlflow_oci_store.client.data_platform import DataPlatformClient
 from mlflow_oci_store.errors import OciDataPlatformException
 from mlflow_oci_store.settings import AccessSettings, Settings
@@ -109,8 +109,9 @@ class OciArtifactRepository(ArtifactRepository):
         """
         small: list[tuple[str, str]] = []
         large: list[tuple[str, str]] = []
+        large_from = min(SMALL_BYTES + 1, in_parts_from())
         for path, file in _files_in(Path(local_dir)):
-            uploads = small if size_of(file) <= SMALL_BYTES else large
+            uploads = small if size_of(file) < large_from else large
             uploads.append((self._place.name_of(_joined(artifact_path, path)), file))
         storage = self._storage
         with ArtifactProgressBar.files("Uploading artifacts", len(small) + len(large)) as bar:

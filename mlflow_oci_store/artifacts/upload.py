@@ -62,8 +62,7 @@ def upload(storage: ObjectStorage, place: Location, name: str, file: str | Path)
         OSError: The file cannot be read.
     """
     size = size_of(file)
-    in_parts = size >= max(MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE.get(), 1)
-    if in_parts and MLFLOW_ENABLE_MULTIPART_UPLOAD.get():
+    if size >= in_parts_from():
         _Parts(storage, place, name, file, size).upload()
         return
     if size <= _HELD_BYTES:
@@ -260,6 +259,13 @@ class _Stretch:
 def _opened(file: str | Path) -> FileIO:
     # Buffers would cost more calls of the system, and each may hand Python's lock on.
     return open(file, "rb", buffering=0)
+
+
+def in_parts_from() -> float:
+    """Give the size in bytes, by MLflow's variables, from which on a file goes in parts."""
+    if not MLFLOW_ENABLE_MULTIPART_UPLOAD.get():
+        return math.inf
+    return max(float(MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE.get()), 1.0)
 
 
 def size_of(file: str | Path) -> int:

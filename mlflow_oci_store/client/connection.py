@@ -156,13 +156,17 @@ class Exchange:
     """A request that was sent, and the answer that is still to be read.
 
     Args:
+        method: The request's method, for the log.
+        target: Its target, for the log.
         response: The answer.
         pool: Takes its connection when it is read.
     """
 
-    __slots__ = ("_pool", "_response")
+    __slots__ = ("_method", "_pool", "_response", "_target")
 
-    def __init__(self, response: Response, pool: _Pool) -> None:
+    def __init__(self, method: str, target: str, response: Response, pool: _Pool) -> None:
+        self._method = method
+        self._target = target
         self._response = response
         self._pool = pool
 
@@ -196,8 +200,13 @@ class Exchange:
             connection.close()
         else:
             self._pool.put_back(connection)
-        request_id = response.headers.get("opc-request-id")
-        _logger.debug("Answered with %s (opc-request-id: %s)", response.status, request_id)
+        _logger.debug(
+            "%s %s: %s (opc-request-id: %s)",
+            self._method,
+            self._target,
+            response.status,
+            response.headers.get("opc-request-id"),
+        )
         return Answer(response.status, response.headers, response.data)
 
 
@@ -265,13 +274,14 @@ class Connection:
         target = pool.target_prefix + target
         connection = pool.take()
         if connection is None:
-            return Exchange(_first_response(pool, method, target, headers, body, timeout), pool)
+            response = _first_response(pool, method, target, headers, body, timeout)
+            return Exchange(method, target, response, pool)
         if pool.proxy_headers:
             headers = {**headers, **pool.proxy_headers}
         connection.timeout = timeout
         try:
             connection.request(method, target, body, headers)
-            return Exchange(connection.getresponse(), pool)
+            return Exchange(method, target, connection.getresponse(), pool)
         except BaseException as error:
             connection.close()
             if isinstance(error, OSError):

@@ -66,6 +66,26 @@ def test_files_of_all_sizes_arrive_and_each_is_sent_once(
     assert files_in(there) == files_in(here)
 
 
+@pytest.mark.parametrize(("enabled", "whole"), [("true", 100), ("false", FILES)])
+def test_what_is_to_go_in_parts_does_however_small(
+    repository: OciArtifactRepository,
+    storage: Storage,
+    counted: Count,
+    here: Path,
+    there: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    enabled: str,
+    whole: int,
+) -> None:
+    monkeypatch.setenv("MLFLOW_ENABLE_MULTIPART_UPLOAD", enabled)
+    monkeypatch.setenv("MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE", "100")
+    repository.log_artifacts(here)
+    assert counted.requests == whole
+    assert len(storage.names()) == FILES
+    repository.download_artifacts("", str(there))
+    assert files_in(there) == files_in(here)
+
+
 @pytest.mark.parametrize("action", PASSING.values(), ids=PASSING)
 def test_all_arrive_whatever_passes(
     aidp_emulator: AidpEmulator,

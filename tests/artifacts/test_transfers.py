@@ -381,6 +381,7 @@ def test_an_endpoint_that_depends_on_the_namespace_gets_files_whole_and_in_parts
     here.mkdir()
     (here / "large").write_bytes(LARGE)
     (here / "small").write_bytes(SMALL)
+    (here / "tiny").write_bytes(b"x")
     monkeypatch.setenv("OCI_CLI_CONFIG_FILE", secure.config_file)
     monkeypatch.setenv("OCI_CLI_PROFILE", secure.profile)
     monkeypatch.setenv("OCI_CLI_REGION", "us-ashburn-1")

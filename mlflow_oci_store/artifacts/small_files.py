@@ -25,7 +25,8 @@ from mlflow_oci_store.artifacts.object_storage import (
 )
 from mlflow_oci_store.artifacts.upload import upload, whole_put
 
-# About what a socket takes at once however slow the network is. With more, who sends would wait.
+# What a socket takes at once, however slow the network is: Linux begins with room for so much
+# (tcp(7), tcp_wmem). With more, who sends would wait.
 SMALL_BYTES = 16 * 1024
 
 

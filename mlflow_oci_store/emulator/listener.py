@@ -28,7 +28,7 @@ from mlflow_oci_store.emulator.answers import (
     Refusal,
     Request,
 )
-from mlflow_oci_store.emulator.request_head import headers, request_line
+from mlflow_oci_store.emulator.request_head import read_headers, request_line
 
 # The most that is held in memory; what is put is not held.
 MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -153,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.command, self.request_version = "", self.protocol_version
         try:
             self.command, self.path, is_persistent = request_line(self.raw_requestline)
-            self.headers = headers(self.rfile)
+            self.headers = read_headers(self.rfile)
         except ValueError as error:
             self.send_error(400, str(error))
             return False

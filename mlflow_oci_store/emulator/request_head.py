@@ -47,7 +47,7 @@ def request_line(line: bytes) -> RequestLine:
     return RequestLine(method.decode(), target.decode(), minor == b"1")
 
 
-def headers(source: Lines) -> dict[str, str]:
+def read_headers(source: Lines) -> dict[str, str]:
     """Read the lines after the first one, with the empty one that ends them.
 
     Args:

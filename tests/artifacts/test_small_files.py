@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from mlflow.exceptions import MlflowException
@@ -133,6 +134,30 @@ def test_where_answers_take_their_time_sixteen_files_are_on_their_way(
     assert together.most == THREADS
 
 
+class Counting(ThreadPoolExecutor):
+    """Threads that count what they are given to do."""
+
+    given = 0
+
+    def submit(self, *args: Any, **options: Any) -> Any:
+        self.given += 1
+        return super().submit(*args, **options)
+
+
+def test_where_connections_are_open_next_to_nothing_needs_a_thread(
+    repository: OciArtifactRepository, here: Path, counted: Count
+) -> None:
+    repository.log_artifacts(here)
+    assert repository.tracking_uri is not None
+    storage = object_storage(Settings.from_uri(repository.tracking_uri))
+    with Counting(THREADS) as threads:
+        storage.files = threads
+        repository.log_artifacts(here)
+    assert counted.requests == 2 * FILES
+    # Some may be, on a machine on which an answer takes its time.
+    assert threads.given < FILES / 2
+
+
 class Last(Action):
     """Keep a request waiting until all others of an upload are there."""
 
@@ -158,6 +183,7 @@ def test_an_answer_that_does_not_come_keeps_nobody_waiting(
     assert last.others == counted.requests == FILES
 
 
+@pytest.mark.parametrize("more", [0, SMALL_BYTES], ids=["small", "larger"])
 @pytest.mark.parametrize("nth", [1, IN_THE_MIDST], ids=["first", "in the midst"])
 def test_after_a_failure_nothing_more_is_begun_and_nothing_is_under_way(
     aidp_emulator: AidpEmulator,
@@ -166,7 +192,11 @@ def test_after_a_failure_nothing_more_is_begun_and_nothing_is_under_way(
     counted: Count,
     here: Path,
     nth: int,
+    more: int,
 ) -> None:
+    # Larger files have threads of their own, and the same is true of them.
+    for file in here.iterdir():
+        file.write_bytes(file.read_bytes() + bytes(more + bool(more)))
     aidp_emulator.faults.add(Fault(Delay(0.02), "put_object"))
     aidp_emulator.faults.add(
         Fault(Fail(404, "BucketNotFound", "gone"), "put_object", nth=nth, times=1)

@@ -397,7 +397,10 @@ def test_more_connections_than_are_kept_work_too(
     assert len({it.connection for it in server.requests}) == 70
 
 
-def test_connections_are_closed_with_what_had_them(server: ScriptedServer) -> None:
+@pytest.mark.filterwarnings("always::ResourceWarning")
+def test_connections_are_closed_with_what_had_them(
+    server: ScriptedServer, recwarn: pytest.WarningsRecorder
+) -> None:
     connection = Connection(server.endpoint, verify=True, client_cert=None)
     begin(connection, "/").answer()
 
@@ -405,6 +408,8 @@ def test_connections_are_closed_with_what_had_them(server: ScriptedServer) -> No
     gc.collect()
 
     server.wait_for_close()
+    # Python itself closes a socket that nobody has any more, and complains.
+    assert [str(it.message) for it in recwarn if it.category is ResourceWarning] == []
 
 
 def test_a_forked_child_has_no_open_connection(connection: Connection) -> None:
